@@ -1,0 +1,28 @@
+"""Show equations without a network: MathJax comes from a Python package and is copied into the built site."""
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+ENTRY = "tex-mml-chtml.js"
+FONTS = "output/chtml/fonts/woff-v2"
+
+
+def use_local_mathjax(app, config):
+    config.mathjax_path = f"mathjax/{ENTRY}"
+
+
+def copy_mathjax(app, exception):
+    if exception is not None or app.builder.format != "html":
+        return
+    source = Path(str(files("mathjax"))) / "static" / "mathjax" / "es5"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source / ENTRY, target / ENTRY)
+    shutil.copytree(source / FONTS, target / FONTS, dirs_exist_ok=True)
+
+
+def setup(app):
+    app.connect("config-inited", use_local_mathjax)
+    app.connect("build-finished", copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

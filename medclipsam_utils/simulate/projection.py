@@ -1,0 +1,308 @@
+"""Projection radiography: path lengths through bodies, Beer–Lambert, and what a detector and a display make of it.
+
+A radiograph is a shadow. Along each ray the intensity falls as ``I = I0 exp(-sum_k mu_k l_k)``, with the attenuation
+coefficient ``mu_k`` (per mm) and the path length ``l_k`` (mm) of every organ on the way. Bodies here are simple enough
+for ``l`` to have a closed form, so no volume is ever sampled:
+
+* ellipsoid: chord ``2 c sqrt(1 - u^2 - v^2)``;
+* stack of slices (trunk, lung): at each height a superellipse ``u^4 + (z/c)^2 = 1``, chord ``2 c sqrt(1 - u^4)``;
+* hollow tube along a curve (rib, clavicle): outer minus inner chord of its elliptic cross-section;
+* thin tube (vessel, wire): its cross-section area per unit length, spread over its width.
+
+Rays are parallel, along the patient's front–back axis. Body coordinates in mm: x to the right of the image (the
+patient's left), y downwards, z towards the patient's front. Small turns of the patient displace a point by its depth:
+``x + yaw z``, ``y + pitch z``. Not simulated: divergence of the beam, its spectrum (beam hardening), focal-spot size
+by depth, detector lag and anti-scatter grid lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .fields import COLS, GRID, ROWS, blur
+
+#: Linear attenuation coefficients at an effective energy of about 60 keV, per mm (NIST XCOM, rounded).
+SOFT, BONE, TRABECULAR, METAL = 0.0195, 0.055, 0.028, 0.9
+
+#: Heights at which profiles along the body axis are tabulated, in mm.
+_HEIGHTS = np.arange(-500.0, 500.0, 0.5)
+_HALF_REACH = 13  # rows above and below a tube's axis that are drawn, in pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where the detector sees the body.
+
+    Attributes:
+        row, col: pixel on which the body's origin falls.
+        pixel_mm: distance between neighbouring pixels.
+        roll: in-plane rotation of the patient in radians, from columns towards rows.
+        yaw, pitch: sideways and downward displacement per mm of depth towards the front (tangents of small angles).
+        x, y: body coordinates of every pixel centre in mm, float64 [GRID, GRID].
+    """
+
+    row: float
+    col: float
+    pixel_mm: float
+    roll: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+
+    def __post_init__(self) -> None:
+        cos, sin = np.cos(self.roll) * self.pixel_mm, np.sin(self.roll) * self.pixel_mm
+        dx, dy = COLS - self.col, ROWS - self.row
+        object.__setattr__(self, "x", cos * dx + sin * dy)
+        object.__setattr__(self, "y", cos * dy - sin * dx)
+        index = np.clip((self.y - _HEIGHTS[0]) * 2, 0, len(_HEIGHTS) - 1)
+        object.__setattr__(self, "_height_index", index.astype(np.intp))
+
+    def pixels(self, x: np.ndarray, y: np.ndarray, z: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns (continuous) of points of the body in mm."""
+        x, y = x + self.yaw * z, y + self.pitch * z
+        cos, sin = np.cos(self.roll) / self.pixel_mm, np.sin(self.roll) / self.pixel_mm
+        return self.row + sin * x + cos * y, self.col + cos * x - sin * y
+
+    def window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
+        """The pixels within ``reach`` mm of a projected point (a square); empty where it lies off the detector."""
+        row, col = self.pixels(x, y)
+        size = reach / self.pixel_mm + 1
+        bounds = [(int(np.clip(c - size, 0, GRID)), int(np.clip(c + size + 1, 0, GRID))) for c in (row, col)]
+        return slice(*bounds[0]), slice(*bounds[1])
+
+    def profile(self, heights: list[float], values: list[float], smooth_mm: float = 0.0) -> np.ndarray:
+        """A quantity that depends on the height in the body alone, float64 [GRID, GRID], interpolated linearly.
+
+        Args:
+            heights: increasing, mm.
+            values: one a height; held constant beyond the ends.
+            smooth_mm: standard deviation of a Gaussian that rounds the corners.
+        """
+        table = np.interp(_HEIGHTS, heights, values)
+        if smooth_mm:
+            table = ndimage.gaussian_filter1d(table, 2 * smooth_mm, mode="nearest", truncate=3)
+        return self.lookup(table)
+
+    def lookup(self, table: np.ndarray) -> np.ndarray:
+        """The same for a table over :func:`heights`."""
+        return table[self._height_index]
+
+
+def heights() -> np.ndarray:
+    """The tabulated heights in mm, float64 [n]."""
+    return _HEIGHTS
+
+
+def ellipsoid_radius(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
+    """Squared normalised distance of rays from an ellipsoid's axis: below 1 where the ray hits it.
+
+    Args:
+        x, y: where the rays pass, mm, any equal shape.
+        centre: (x, y) of the centre, mm.
+        semi_axes: first two semi-axes in the image plane before the rotation, mm.
+        angle: rotation in radians, from x towards y.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    dx, dy = x - centre[0], y - centre[1]
+    u = (cos * dx + sin * dy) / semi_axes[0]
+    v = (cos * dy - sin * dx) / semi_axes[1]
+    return u * u + v * v
+
+
+def ellipsoid_chord(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
+    """Path length in mm through an ellipsoid, 0 where the ray misses it; ``semi_axes[2]`` lies along the ray."""
+    radius = ellipsoid_radius(x, y, centre, semi_axes, angle)
+    return 2 * semi_axes[2] * np.sqrt(np.maximum(1 - radius, 0))
+
+
+def slice_chord(u: np.ndarray, half_depth: np.ndarray | float) -> np.ndarray:
+    """Path length in mm through the superellipse ``u^4 + (z / half_depth)^2 = 1`` at the normalised offset ``u``."""
+    square = u * u
+    return 2 * half_depth * np.sqrt(np.maximum(1 - square * square, 0))
+
+
+def add_ellipsoid(total, frame: Frame, centre, semi_axes, mu: float, angle: float = 0.0, shell: float = 0.0) -> None:
+    """Add an ellipsoid's attenuation to ``total`` in place.
+
+    Args:
+        total: accumulated mu times l, float64 [GRID, GRID].
+        frame: where the detector sees the body.
+        centre: (x, y, z), mm.
+        semi_axes: as in :func:`ellipsoid_chord`, mm.
+        mu: difference of its attenuation coefficient from what it displaces, per mm.
+        angle: rotation in the image plane, radians.
+        shell: wall thickness in mm of a hollow ellipsoid (a bone's cortex); 0 is solid.
+    """
+    x, y = centre[0] + frame.yaw * centre[2], centre[1] + frame.pitch * centre[2]
+    where = frame.window(x, y, max(semi_axes[:2]))
+    chord = ellipsoid_chord(frame.x[where], frame.y[where], (x, y), semi_axes, angle)
+    if shell:
+        inner = [max(axis - shell, 0.3 * axis) for axis in semi_axes]
+        chord -= 0.75 * ellipsoid_chord(frame.x[where], frame.y[where], (x, y), inner, angle)
+    total[where] += mu * chord
+
+
+def add_tubes(total, frame: Frame, tubes, cortex: float = 1.1) -> None:
+    """Add hollow bones that run along curves to ``total`` in place.
+
+    A bone is drawn column by column: at each column its cross-section is an ellipse of half-height ``h`` across the
+    curve and half-depth ``t`` along the ray (longer where the curve runs obliquely to the detector), with a cortex
+    of bone around a marrow of trabecular bone.
+
+    Args:
+        total: accumulated mu times l, float64 [GRID, GRID].
+        frame: where the detector sees the body.
+        tubes: list of (points, half_height, half_depth, density); points float64 [n, 3] in mm with x monotone, the
+            others numbers or float64 [n]; density scales the attenuation (0 for cartilage).
+        cortex: thickness of the cortex, mm.
+    """
+    parts = []
+    for points, *sizes in tubes:
+        row, col = frame.pixels(*points.T)
+        if col[0] > col[-1]:
+            row, col, points = row[::-1], col[::-1], points[::-1]
+            sizes = [value[::-1] if np.ndim(value) else value for value in sizes]
+        col = np.maximum.accumulate(col)
+        steps = np.linalg.norm(np.gradient(points, axis=0)[:, :2], axis=1)
+        obliqueness = np.linalg.norm(np.gradient(points, axis=0), axis=1) / np.maximum(steps, 1e-6)
+        columns = np.arange(np.ceil(max(col[0], 0)), np.floor(min(col[-1], GRID - 1)) + 1)
+        if len(columns) < 2:
+            continue
+        axis_row = np.interp(columns, col, row)
+        steepness = np.sqrt(1 + np.gradient(axis_row) ** 2)
+        sizes[1] = sizes[1] * np.minimum(obliqueness, 2.2)
+        sizes = [np.interp(columns, col, value) if np.ndim(value) else np.full(len(columns), value) for value in sizes]
+        parts.append(np.stack([columns, axis_row, steepness, *sizes]))
+    if not parts:
+        return
+    columns, axis_row, steepness, half_height, half_depth, density = np.concatenate(parts, axis=1)
+    offsets = np.arange(-_HALF_REACH, _HALF_REACH + 1)[:, None]
+    rows = np.round(axis_row) + offsets
+    across = (rows - axis_row) * (frame.pixel_mm / steepness)
+    outer = half_depth * np.sqrt(np.maximum(1 - (across / half_height) ** 2, 0))
+    inner = np.maximum(half_depth - cortex, 0) * np.sqrt(np.maximum(1 - (across / (half_height - cortex)) ** 2, 0))
+    value = 2 * density * ((BONE - SOFT) * (outer - inner) + (TRABECULAR - SOFT) * inner)
+    inside = (rows >= 0) & (rows < GRID) & (value != 0)
+    index = (rows * GRID + columns)[inside].astype(np.intp)
+    total += np.bincount(index, value[inside], GRID * GRID).reshape(GRID, GRID)
+
+
+def thin_tubes(frame: Frame, points: np.ndarray, radius: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Path length in mm through many thin tubes, float64 [GRID, GRID].
+
+    A tube of radius r carries the area pi r^2 per unit length. Each sample puts its share on the four nearest
+    pixels; tubes of like radius are then blurred together to their width.
+
+    Args:
+        frame: where the detector sees the body.
+        points: float64 [n, 3], samples along the tubes' axes in mm, closer than a pixel or two.
+        radius: float64 [n], mm.
+        step: float64 [n], length of tube that each sample stands for, mm.
+    """
+    row, col = frame.pixels(*points.T)
+    volume = np.pi * radius**2 * step / frame.pixel_mm**2
+    total = np.zeros((GRID, GRID))
+    edges = np.array([0.0, 0.8, 1.6, np.inf])
+    group = np.searchsorted(edges, radius) - 1
+    for k, sigma_mm in enumerate((0.45, 0.75, 1.5)):
+        chosen = (group == k) & (row > 0) & (row < GRID - 1) & (col > 0) & (col < GRID - 1)
+        if not chosen.any():
+            continue
+        top, left = np.floor(row[chosen]), np.floor(col[chosen])
+        down, right = row[chosen] - top, col[chosen] - left
+        corner = (top * GRID + left).astype(np.intp)
+        index = np.concatenate([corner, corner + 1, corner + GRID, corner + GRID + 1])
+        weight = np.concatenate([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
+        layer = np.bincount(index, weight * np.tile(volume[chosen], 4), GRID * GRID).reshape(GRID, GRID)
+        total += blur(layer, max(sigma_mm / frame.pixel_mm, 0.35))
+    return total
+
+
+def transmission(attenuation: np.ndarray | float) -> np.ndarray:
+    """Share of the primary beam that passes, ``exp(-sum mu l)`` (Beer–Lambert); 1 is an empty beam."""
+    return np.exp(-np.asarray(attenuation))
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Settings of the detector and the display.
+
+    Attributes:
+        scatter: scattered over primary intensity, about 0.3 behind a grid, above 1 without.
+        scatter_px: spread of the scatter veil, pixels.
+        noise: standard deviation of the log signal from counting photons, at the mean intensity.
+        sharpness_px: Gaussian blur of detector and compression, pixels.
+        local_contrast: 0 shows the log signal as it is; up to 1 flattens its slow variations.
+        low, high: shares of the reference's pixels that map to black and to white.
+        gamma: exponent of the lookup table; above 1 is darker.
+        curve: 0 is a straight lookup table, 1 an S-shaped one.
+        black, white: darkest and brightest grey of the display, in [0, 1].
+    """
+
+    scatter: float
+    scatter_px: float
+    noise: float
+    sharpness_px: float
+    local_contrast: float
+    low: float
+    high: float
+    gamma: float
+    curve: float
+    black: float
+    white: float
+
+
+def _broad_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of many pixels, on a four times coarser grid."""
+    coarse = image.reshape(GRID // 4, 4, GRID // 4, 4).mean(axis=(1, 3))
+    coarse = ndimage.gaussian_filter(coarse, sigma / 4, mode="nearest", truncate=2.5)
+    return _UPSAMPLE @ coarse @ _UPSAMPLE.T
+
+
+def _upsampling() -> np.ndarray:
+    """Linear interpolation from GRID / 4 cell centres to GRID positions, float64 [GRID, GRID // 4]."""
+    position = np.clip((np.arange(GRID) + 0.5) / 4 - 0.5, 0, GRID // 4 - 1)
+    return np.maximum(1 - np.abs(position[:, None] - np.arange(GRID // 4)), 0)
+
+
+_UPSAMPLE = _upsampling()
+
+
+def radiograph(attenuation, reference, exposure: Exposure, noise: np.ndarray) -> np.ndarray:
+    """What the display shows, bone white and air black, float64 [GRID, GRID] in [0, 1].
+
+    Primary and scattered photons reach the detector, their count fluctuates, the logarithm is taken, slow variations
+    are compressed, and a lookup table maps the range to grey.
+
+    Args:
+        attenuation: sum of mu times l, float64 [GRID, GRID].
+        reference: the same before the finding was drawn; it sets the display's range, so that a finding does not
+            change the grey of the rest.
+        exposure: settings of detector and display.
+        noise: standard normal field [GRID, GRID] for the quantum noise.
+    """
+    signal, slow = _log_signal(attenuation, exposure)
+    primary = np.exp(np.minimum(signal - slow.mean(), 6))
+    signal = signal + (exposure.noise * np.minimum(np.sqrt(primary), 6)) * noise
+    if exposure.sharpness_px > 0.2:
+        signal = blur(signal, exposure.sharpness_px)
+    shown = signal - exposure.local_contrast * slow
+    expected, expected_slow = _log_signal(reference, exposure)
+    expected = (expected - exposure.local_contrast * expected_slow)[2::5, 2::5]
+    in_body = expected[reference[2::5, 2::5] > 0.8]
+    low, high = np.quantile(in_body, [exposure.low, exposure.high])
+    value = np.clip((shown - low) / (high - low), 0, 1.15)
+    s_curve = value * value * (3 - 2 * np.minimum(value, 1))
+    value = (1 - exposure.curve) * value + exposure.curve * s_curve
+    grey = exposure.black + (exposure.white - exposure.black) * value**exposure.gamma
+    return np.clip(grey * np.clip(attenuation / 0.6, 0, 1), 0, 1)
+
+
+def _log_signal(attenuation: np.ndarray, exposure: Exposure) -> tuple[np.ndarray, np.ndarray]:
+    """Minus the logarithm of primary plus scattered intensity, and its slow part."""
+    primary = transmission(np.minimum(attenuation, 9.0))
+    veil = _broad_blur(np.minimum(primary, 0.25), exposure.scatter_px)
+    signal = -np.log((primary + exposure.scatter * veil) / (1 + exposure.scatter))
+    return signal, _broad_blur(signal, 22.0)
