@@ -1,0 +1,89 @@
+"""The grey-scale pipeline of DICOM (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2; PS3.4 annex N).
+
+stored values → modality LUT or rescale → VOI LUT or window → inverted if MONOCHROME1 → uint8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from medclipsam_utils.images.dicom_header import groups, numbers
+from medclipsam_utils.images.intensity import apply_window, percentile_window, to_uint8
+
+
+def grey_levels(
+    stored: np.ndarray, dataset: Dataset, frame: int, window: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """uint8 [H, W] of ``stored`` [H, W], and the window used (None: a look-up table, or 8-bit values as they are)."""
+    padding = _is_padding(stored, dataset)
+    values, changed = _modality_values(stored, dataset, frame)
+    if window is not None:
+        grey = apply_window(values, window)
+    elif dataset.get("VOILUTSequence"):
+        table, first, bits = _look_up_table(dataset.VOILUTSequence[0], dataset)
+        grey = to_uint8(_look_up(values, table, first) / (2.0**bits - 1))
+    else:
+        grey, window = _windowed(values, dataset, frame, changed, padding)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = 255 - grey
+    grey[padding] = 0
+    return grey, window
+
+
+def _windowed(values, dataset, frame, changed, padding) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Through the file's first window; without one, 8-bit values as they are and others by percentiles."""
+    for group in groups(dataset, frame, "FrameVOILUTSequence"):
+        centres, widths = numbers(group, "WindowCenter"), numbers(group, "WindowWidth")
+        if not centres or not widths or widths[0] <= 0:
+            continue
+        centre, width = centres[0], widths[0]
+        function = group.get("VOILUTFunction") or "LINEAR"
+        if function == "SIGMOID":
+            exponent = np.clip(-4 * (values - centre) / width, -700, 700)
+            return to_uint8(1 / (1 + np.exp(exponent))), (centre, width)
+        if function == "LINEAR" and width > 1:
+            # From centre - width / 2 as LINEAR_EXACT, but the last of the `width` values is already white.
+            return apply_window(values, (centre - 0.5, width - 1)), (centre, width)
+        return apply_window(values, (centre, width)), (centre, width)
+    if values.dtype == np.uint8 and dataset.get("BitsStored") == 8 and not changed:
+        return values.copy(), None
+    counted = values[~padding] if not padding.all() else values
+    window = percentile_window(counted)
+    return apply_window(values, window), window
+
+
+def _modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[np.ndarray, bool]:
+    """Values in the modality's units (Hounsfield for CT), and whether that changed them."""
+    if dataset.get("ModalityLUTSequence"):
+        table, first, _ = _look_up_table(dataset.ModalityLUTSequence[0], dataset)
+        return _look_up(stored, table, first), True
+    for group in groups(dataset, frame, "PixelValueTransformationSequence"):
+        slope, intercept = numbers(group, "RescaleSlope"), numbers(group, "RescaleIntercept")
+        if slope and intercept:
+            scale = (slope[0] or 1.0, intercept[0])  # a slope of 0 is a header left blank
+            return (stored, False) if scale == (1, 0) else (stored * scale[0] + scale[1], True)
+    return stored, False
+
+
+def _look_up_table(item: Dataset, dataset: Dataset) -> tuple[np.ndarray, int, int]:
+    """A table's entries, the value mapped to the first, and the bits of an entry."""
+    _, first, bits = (int(number) for number in numbers(item, "LUTDescriptor"))
+    data = item.LUTData
+    if isinstance(data, bytes):
+        order = ">" if dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2" else "<"
+        return np.frombuffer(data, f"{order}u2"), first, bits
+    return np.atleast_1d(np.asarray(data)), first, bits
+
+
+def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
+
+
+def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """bool [H, W]: pixels outside the picture proper (PS3.3 C.7.5.1.1.2)."""
+    value = numbers(dataset, "PixelPaddingValue")
+    if not value:
+        return np.zeros(stored.shape, bool)
+    limits = sorted((value[0], (numbers(dataset, "PixelPaddingRangeLimit") or value)[0]))
+    return (stored >= limits[0]) & (stored <= limits[1])

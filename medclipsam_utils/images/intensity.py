@@ -1,0 +1,74 @@
+"""From stored values to the 256 grey levels of a picture: windows.
+
+A window (c, w) maps v to 255 · clip((v − (c − w/2)) / w, 0, 1), rounded (DICOM PS3.3 C.11.2.1.3.2, ``LINEAR_EXACT``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medclipsam_utils.images.errors import image_error
+
+PERCENTILES = (0.5, 99.5)
+
+
+def check_window(path: Path, window) -> tuple[float, float] | None:
+    """``window`` as two floats; an :class:`ImageError` unless it is None or a finite centre and a positive width."""
+    if window is None:
+        return None
+    remedy = "Give (centre, width) with a positive width, for example (40, 400)"
+    try:
+        centre, width = (float(number) for number in window)
+    except (TypeError, ValueError):
+        raise image_error(path, f"window is {window!r}", remedy) from None
+    if not (np.isfinite(centre) and np.isfinite(width) and width > 0):
+        raise image_error(path, f"window is {window!r}", remedy)
+    return centre, width
+
+
+def check_finite(path: Path, values: np.ndarray) -> None:
+    """Refuse NaN and infinity: which grey they should get is not for a reader to guess."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return
+    n_bad = int(values.size - np.isfinite(values).sum())
+    if n_bad:
+        how_many = "all" if n_bad == values.size else f"{n_bad} of {values.size}"
+        remedy = "Replace them first, for example with numpy.nan_to_num"
+        raise image_error(path, f"{how_many} values are NaN or infinite", remedy)
+
+
+def percentile_window(values: np.ndarray) -> tuple[float, float]:
+    """The window between the 0.5th and 99.5th percentiles of ``values`` (any shape, finite, not empty).
+
+    Where these coincide (a small structure on an even background) it is the window between the extremes; a constant
+    picture gives a window of width 1 above it, which shows it black.
+    """
+    low, high = (float(value) for value in np.percentile(values, PERCENTILES))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        high = low + 1
+    return (low + high) / 2, high - low
+
+
+def apply_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Map ``values`` [...] through ``window`` (centre, width > 0) to uint8 [...]."""
+    centre, width = window
+    return to_uint8((values.astype(np.float64) - (centre - width / 2)) / width)
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Map floats [0, 1] to uint8, rounded; what lies outside is clipped."""
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """Repeat uint8 [H, W] as uint8 [H, W, 3]."""
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def drop_alpha(rgba: np.ndarray) -> np.ndarray:
+    """Composite uint8 [H, W, 4] on black: uint8 [H, W, 3]."""
+    return np.rint(rgba[..., :3] * (rgba[..., 3:] / 255.0)).astype(np.uint8)

@@ -1,0 +1,139 @@
+"""NIfTI-1 and NIfTI-2 through nibabel: one slice of a volume as a picture, and a mask back into a volume."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel
+import numpy as np
+
+from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
+from medclipsam_utils.images.intensity import apply_window, check_finite, grey_to_rgb, percentile_window
+from medclipsam_utils.images.medical_image import MedicalImage
+from medclipsam_utils.images.sniff import GZIP
+from medclipsam_utils.images.volume import PLANES, VolumeSlice, n_slices, picture_axes
+
+_MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+_NIFTI1_MAX_SIZE = 32767
+
+
+def read_nifti(
+    path: Path, window: tuple[float, float] | None, plane: str | None, slice_index: int | None
+) -> MedicalImage:
+    """Read one slice; see :func:`medclipsam_utils.images.read_image`."""
+    remedy = "The file is damaged or cut short: copy or export it again"
+    with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
+        stream = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
+        file.seek(0)
+        volume = _open(stream)
+        _check_volume(path, volume)
+        affine = np.asarray(volume.affine, np.float64)
+        plane = _only_plane(volume.shape, affine) if plane is None else plane
+        n = n_slices(volume.shape, affine, plane)
+        chosen = choose_frame(path, slice_index, n, default=n // 2, name=f"{plane} slice")
+        where = VolumeSlice(volume.shape, affine, plane, chosen, _space(volume.header), _unit(volume.header))
+        spacing = _spacing_mm(where, volume.header.get_zooms())
+        values = where.displayed(where.stored(_complete(path, stream, volume).dataobj))
+        check_size(path, *values.shape)
+        check_finite(path, values)
+        if window is None:
+            window = _header_window(volume.header)
+        if window is None and values.dtype != np.uint8:
+            window = percentile_window(values)
+        grey = np.ascontiguousarray(values) if window is None else apply_window(values, window)
+    return MedicalImage(grey_to_rgb(grey), path, "NIfTI", spacing, window=window, volume=where)
+
+
+def mask_volume(mask: np.ndarray, where: VolumeSlice) -> bytes:
+    """A NIfTI file (not zipped) of ``where.shape``, uint8, 1 where ``mask`` (bool [H, W]) is true in its slice.
+
+    The header says that 0 to 1 is to be displayed, and nothing else but shape, world space and unit.
+    """
+    voxels = np.zeros(where.shape, np.uint8)
+    where.displayed(where.stored(voxels))[...] = mask
+    kind = nibabel.Nifti1Image if max(where.shape) <= _NIFTI1_MAX_SIZE else nibabel.Nifti2Image
+    volume = kind(voxels, None)
+    volume.header.set_xyzt_units(where.unit)
+    volume.header["cal_max"] = 1
+    volume.set_qform(where.affine, where.space)
+    if not np.allclose(volume.get_qform(), where.affine, atol=1e-4):
+        volume.set_qform(None, 0)  # a sheared affine: quaternions cannot say it, and some programs prefer them
+    volume.set_sform(where.affine, where.space)
+    return volume.to_bytes()
+
+
+def _open(stream: BinaryIO) -> nibabel.Nifti1Image:
+    """The volume at the start of ``stream``; its voxels are read when they are asked for."""
+    header_size = int.from_bytes(stream.read(4), "little")
+    stream.seek(0)
+    nifti2 = header_size in (540, int.from_bytes((540).to_bytes(4, "big"), "little"))
+    kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
+    return kind.from_stream(stream)
+
+
+def _check_volume(path: Path, volume: nibabel.Nifti1Image) -> None:
+    shape = volume.shape
+    if 0 in shape:
+        raise image_error(path, f"the volume has shape {shape}, so no voxels", "Export it again")
+    if len(shape) < 2:
+        raise image_error(path, f"the volume has only {len(shape)} axis", "Give a slice or a volume")
+    if any(size > 1 for size in shape[3:]):
+        remedy = "Take one volume out of it first: nibabel.save(nibabel.load(path).slicer[..., 0], 'one.nii.gz')"
+        raise image_error(path, f"the volume has {len(shape)} axes: {shape}", remedy)
+    if volume.get_data_dtype().kind not in "iuf":
+        reason = f"the voxels are of type {volume.get_data_dtype()}"
+        raise image_error(path, reason, "Convert them to integers or floats first")
+    affine = volume.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        remedy = "Repair the header, for example nibabel.Nifti1Image(voxels, numpy.eye(4))"
+        raise image_error(path, "the affine does not say where the voxels lie", remedy)
+
+
+def _complete(path: Path, stream: BinaryIO, volume: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
+    """``volume`` after a check that the file holds all its voxels.
+
+    A zipped file is unpacked once, into memory, and to its end, where the checksum is.
+    """
+    n_bytes = volume.dataobj.offset + math.prod(volume.shape) * volume.get_data_dtype().itemsize
+    if isinstance(stream, gzip.GzipFile):
+        stream.seek(0)
+        unpacked = stream.read(n_bytes)
+        stream.read(1)
+        found, volume = len(unpacked), type(volume).from_stream(io.BytesIO(unpacked))
+    else:
+        found = path.stat().st_size
+    if found < n_bytes:
+        reason = f"the file is cut short: {found:,} of {n_bytes:,} bytes"
+        raise image_error(path, reason, "Copy or download it again")
+    return volume
+
+
+def _only_plane(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    """The plane of a volume that is a single slice; axial for every other volume."""
+    single = [plane for plane in PLANES if n_slices(shape, affine, plane) == 1]
+    return single[0] if len(single) == 1 else "axial"
+
+
+def _header_window(header: nibabel.Nifti1Header) -> tuple[float, float] | None:
+    low, high = float(header["cal_min"]), float(header["cal_max"])
+    return ((low + high) / 2, high - low) if np.isfinite(high - low) and high > low else None
+
+
+def _space(header: nibabel.Nifti1Header) -> int:
+    """The code of the transform that nibabel's affine comes from; 2 (aligned) where the file has none."""
+    return int(header["sform_code"]) or int(header["qform_code"]) or 2
+
+
+def _unit(header: nibabel.Nifti1Header) -> str:
+    return header.get_xyzt_units()[0]
+
+
+def _spacing_mm(where: VolumeSlice, zooms: tuple[float, ...]) -> tuple[float, float] | None:
+    rows, columns, _ = picture_axes(where.affine, where.plane)
+    zooms = (*zooms, 1.0)
+    spacing = tuple(float(zooms[axis]) * _MM_PER_UNIT[where.unit] for axis, _ in (rows, columns))
+    return spacing if all(math.isfinite(size) and size > 0 for size in spacing) else None

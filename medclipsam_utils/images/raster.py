@@ -1,0 +1,108 @@
+"""PNG, JPEG and TIFF through Pillow, and the TIFF kinds that Pillow does not know through tifffile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
+from medclipsam_utils.images.intensity import (
+    apply_window,
+    check_finite,
+    drop_alpha,
+    grey_to_rgb,
+    percentile_window,
+)
+from medclipsam_utils.images.medical_image import MedicalImage
+
+_PHOTOMETRIC = 262  # TIFF tag; 0 is WhiteIsZero
+
+
+def read_raster(path: Path, kind: str, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
+    """Read ``kind`` ``"PNG"``, ``"JPEG"`` or ``"TIFF"``; see :func:`medclipsam_utils.images.read_image`."""
+    remedy = "The file is damaged or cut short: export it again, as PNG"
+    with decoding(path, f"this {kind} file cannot be decoded", remedy):
+        try:
+            values, chosen, n_frames = _with_pillow(path, kind, frame)
+        except UnidentifiedImageError:
+            if kind != "TIFF":
+                raise
+            values, chosen, n_frames = _with_tifffile(path, frame)
+        pixels, used = _to_pixels(path, values, window)
+    return MedicalImage(pixels, path, kind, window=used, frame=chosen, n_frames=n_frames)
+
+
+def _with_pillow(path: Path, kind: str, frame: int | None) -> tuple[np.ndarray, int, int]:
+    """Values [H, W] (any type) or colours uint8 [H, W, 3 or 4], the frame and the number of frames."""
+    with Image.open(path, formats=(kind,)) as picture:
+        n_frames = getattr(picture, "n_frames", 1)
+        chosen = choose_frame(path, frame, n_frames, default=0)
+        picture.seek(chosen)
+        check_size(path, picture.height, picture.width)
+        white_is_zero = kind == "TIFF" and picture.tag_v2.get(_PHOTOMETRIC) == 0
+        picture.load()
+        picture = ImageOps.exif_transpose(picture)
+        has_alpha = picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+            values = np.asarray(picture)
+            # Pillow inverts WhiteIsZero pictures of up to 8 bits itself.
+            return (_inverted(values) if white_is_zero else values), chosen, n_frames
+        if has_alpha:
+            return np.asarray(picture.convert("RGBA")), chosen, n_frames
+        return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB")), chosen, n_frames
+
+
+def _with_tifffile(path: Path, frame: int | None) -> tuple[np.ndarray, int, int]:
+    """As :func:`_with_pillow`, for wide integers and for floating-point colours."""
+    with tifffile.TiffFile(path) as file:
+        n_frames = len(file.pages)
+        chosen = choose_frame(path, frame, n_frames, default=0)
+        page = file.pages[chosen]
+        check_size(path, page.imagelength, page.imagewidth)
+        try:
+            values = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            reason = f"this TIFF file is compressed with {page.compression.name}"
+            raise image_error(path, reason, "Install its decoder: pip install imagecodecs") from None
+        if page.axes == "SYX":
+            values = np.moveaxis(values, 0, 2)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[..., 0]
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.ndim == 2:
+            values = _inverted(values)
+        if values.ndim == 2:
+            return values, chosen, n_frames
+        if page.axes not in ("YXS", "SYX") or values.shape[2] not in (3, 4):
+            reason = f"a TIFF page with axes {page.axes} and shape {page.shape}"
+            raise image_error(path, reason, "Export one grey or RGB picture from it")
+        return _colours_to_uint8(path, values), chosen, n_frames
+
+
+def _colours_to_uint8(path: Path, values: np.ndarray) -> np.ndarray:
+    """Integers keep their full range; floats are stretched, all channels by the same window."""
+    if np.issubdtype(values.dtype, np.unsignedinteger):
+        return (values >> (8 * values.dtype.itemsize - 8)).astype(np.uint8)
+    check_finite(path, values)
+    return apply_window(values, percentile_window(values))
+
+
+def _inverted(values: np.ndarray) -> np.ndarray:
+    return np.iinfo(values.dtype).max - values if np.issubdtype(values.dtype, np.integer) else -values
+
+
+def _to_pixels(path: Path, values: np.ndarray, window: tuple[float, float] | None):
+    """uint8 [H, W, 3] and the window used."""
+    if values.ndim == 3:
+        if window is not None:
+            raise image_error(path, "this is a colour picture, which has no window", "Leave window out")
+        return (drop_alpha(values) if values.shape[2] == 4 else np.array(values)), None
+    check_finite(path, values)
+    if values.dtype == np.uint8 and window is None:
+        return grey_to_rgb(values), None
+    window = percentile_window(values) if window is None else window
+    return grey_to_rgb(apply_window(values, window)), window
