@@ -17,7 +17,7 @@ by depth, detector lag and anti-scatter grid lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -50,12 +50,16 @@ class Frame:
     roll: float = 0.0
     yaw: float = 0.0
     pitch: float = 0.0
+    x: np.ndarray = field(init=False, repr=False)
+    y: np.ndarray = field(init=False, repr=False)
+    _height_index: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         cos, sin = np.cos(self.roll) * self.pixel_mm, np.sin(self.roll) * self.pixel_mm
         dx, dy = COLS - self.col, ROWS - self.row
         object.__setattr__(self, "x", cos * dx + sin * dy)
         object.__setattr__(self, "y", cos * dy - sin * dx)
+        # A table looked up by index costs a tenth of np.interp over the grid.
         index = np.clip((self.y - _HEIGHTS[0]) * 2, 0, len(_HEIGHTS) - 1)
         object.__setattr__(self, "_height_index", index.astype(np.intp))
 
@@ -85,9 +89,15 @@ class Frame:
             table = ndimage.gaussian_filter1d(table, 2 * smooth_mm, mode="nearest", truncate=3)
         return self.lookup(table)
 
-    def lookup(self, table: np.ndarray) -> np.ndarray:
-        """The same for a table over :func:`heights`."""
-        return table[self._height_index]
+    def lookup(self, table: np.ndarray, where: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+        """The same for a table over :func:`heights`, for the pixels of a window."""
+        return table[self._height_index[where]]
+
+    def strip(self, left: float, right: float) -> tuple[slice, slice]:
+        """The columns that show any part of the body between two values of x, in mm, over all rows."""
+        lean = abs(np.sin(self.roll)) * GRID + 2
+        cols = [self.col + left / self.pixel_mm - lean, self.col + right / self.pixel_mm + lean]
+        return slice(0, GRID), slice(*(int(np.clip(c, 0, GRID)) for c in cols))
 
 
 def heights() -> np.ndarray:
@@ -106,21 +116,36 @@ def ellipsoid_radius(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
     """
     cos, sin = np.cos(angle), np.sin(angle)
     dx, dy = x - centre[0], y - centre[1]
-    u = (cos * dx + sin * dy) / semi_axes[0]
-    v = (cos * dy - sin * dx) / semi_axes[1]
-    return u * u + v * v
+    u = dx * (cos / semi_axes[0])
+    u += dy * (sin / semi_axes[0])
+    dy *= cos / semi_axes[1]
+    dx *= sin / semi_axes[1]
+    dy -= dx
+    u *= u
+    dy *= dy
+    u += dy
+    return u
 
 
 def ellipsoid_chord(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
     """Path length in mm through an ellipsoid, 0 where the ray misses it; ``semi_axes[2]`` lies along the ray."""
-    radius = ellipsoid_radius(x, y, centre, semi_axes, angle)
-    return 2 * semi_axes[2] * np.sqrt(np.maximum(1 - radius, 0))
+    return _root_of_rest(ellipsoid_radius(x, y, centre, semi_axes, angle), 2 * semi_axes[2])
 
 
 def slice_chord(u: np.ndarray, half_depth: np.ndarray | float) -> np.ndarray:
     """Path length in mm through the superellipse ``u^4 + (z / half_depth)^2 = 1`` at the normalised offset ``u``."""
-    square = u * u
-    return 2 * half_depth * np.sqrt(np.maximum(1 - square * square, 0))
+    chord = u * u
+    chord *= chord
+    return _root_of_rest(chord, 2 * half_depth)
+
+
+def _root_of_rest(square: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    """``scale * sqrt(1 - square)``, 0 where that is not real; overwrites ``square`` (fresh memory is slow)."""
+    np.subtract(1, square, out=square)
+    np.maximum(square, 0, out=square)
+    np.sqrt(square, out=square)
+    square *= scale
+    return square
 
 
 def add_ellipsoid(total, frame: Frame, centre, semi_axes, mu: float, angle: float = 0.0, shell: float = 0.0) -> None:
@@ -144,15 +169,14 @@ def add_ellipsoid(total, frame: Frame, centre, semi_axes, mu: float, angle: floa
     total[where] += mu * chord
 
 
-def add_tubes(total, frame: Frame, tubes, cortex: float = 1.1) -> None:
-    """Add hollow bones that run along curves to ``total`` in place.
+def hollow_tubes(frame: Frame, tubes, cortex: float = 1.1) -> np.ndarray:
+    """Attenuation of hollow bones that run along curves, float64 [GRID, GRID].
 
     A bone is drawn column by column: at each column its cross-section is an ellipse of half-height ``h`` across the
     curve and half-depth ``t`` along the ray (longer where the curve runs obliquely to the detector), with a cortex
     of bone around a marrow of trabecular bone.
 
     Args:
-        total: accumulated mu times l, float64 [GRID, GRID].
         frame: where the detector sees the body.
         tubes: list of (points, half_height, half_depth, density); points float64 [n, 3] in mm with x monotone, the
             others numbers or float64 [n]; density scales the attenuation (0 for cartilage).
@@ -174,19 +198,22 @@ def add_tubes(total, frame: Frame, tubes, cortex: float = 1.1) -> None:
         steepness = np.sqrt(1 + np.gradient(axis_row) ** 2)
         sizes[1] = sizes[1] * np.minimum(obliqueness, 2.2)
         sizes = [np.interp(columns, col, value) if np.ndim(value) else np.full(len(columns), value) for value in sizes]
+        # Columns cannot follow a curve that runs straight down: it fades where it would leave the drawn reach.
+        sizes[2] = sizes[2] * np.clip((2.6 - steepness) / 1.2, 0, 1)
         parts.append(np.stack([columns, axis_row, steepness, *sizes]))
     if not parts:
-        return
+        return np.zeros((GRID, GRID))
     columns, axis_row, steepness, half_height, half_depth, density = np.concatenate(parts, axis=1)
     offsets = np.arange(-_HALF_REACH, _HALF_REACH + 1)[:, None]
     rows = np.round(axis_row) + offsets
     across = (rows - axis_row) * (frame.pixel_mm / steepness)
-    outer = half_depth * np.sqrt(np.maximum(1 - (across / half_height) ** 2, 0))
-    inner = np.maximum(half_depth - cortex, 0) * np.sqrt(np.maximum(1 - (across / (half_height - cortex)) ** 2, 0))
-    value = 2 * density * ((BONE - SOFT) * (outer - inner) + (TRABECULAR - SOFT) * inner)
+    across *= across
+    value = _root_of_rest(across / half_height**2, 2 * density * (BONE - SOFT) * half_depth)
+    marrow = 2 * density * (BONE - TRABECULAR) * np.maximum(half_depth - cortex, 0)
+    value -= _root_of_rest(across / (half_height - cortex) ** 2, marrow)
     inside = (rows >= 0) & (rows < GRID) & (value != 0)
     index = (rows * GRID + columns)[inside].astype(np.intp)
-    total += np.bincount(index, value[inside], GRID * GRID).reshape(GRID, GRID)
+    return np.bincount(index, value[inside], GRID * GRID).reshape(GRID, GRID)
 
 
 def thin_tubes(frame: Frame, points: np.ndarray, radius: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -204,9 +231,9 @@ def thin_tubes(frame: Frame, points: np.ndarray, radius: np.ndarray, step: np.nd
     row, col = frame.pixels(*points.T)
     volume = np.pi * radius**2 * step / frame.pixel_mm**2
     total = np.zeros((GRID, GRID))
-    edges = np.array([0.0, 0.8, 1.6, np.inf])
+    edges = np.array([0.0, 1.1, np.inf])
     group = np.searchsorted(edges, radius) - 1
-    for k, sigma_mm in enumerate((0.45, 0.75, 1.5)):
+    for k, sigma_mm in enumerate((0.5, 1.2)):
         chosen = (group == k) & (row > 0) & (row < GRID - 1) & (col > 0) & (col < GRID - 1)
         if not chosen.any():
             continue
@@ -235,6 +262,7 @@ class Exposure:
         noise: standard deviation of the log signal from counting photons, at the mean intensity.
         sharpness_px: Gaussian blur of detector and compression, pixels.
         local_contrast: 0 shows the log signal as it is; up to 1 flattens its slow variations.
+        detail: gain of variations finer than a rib (unsharp masking); 0 leaves them as they are.
         low, high: shares of the reference's pixels that map to black and to white.
         gamma: exponent of the lookup table; above 1 is darker.
         curve: 0 is a straight lookup table, 1 an S-shaped one.
@@ -246,6 +274,7 @@ class Exposure:
     noise: float
     sharpness_px: float
     local_contrast: float
+    detail: float
     low: float
     high: float
     gamma: float
@@ -254,10 +283,11 @@ class Exposure:
     white: float
 
 
-def _broad_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of many pixels, on a four times coarser grid."""
-    coarse = image.reshape(GRID // 4, 4, GRID // 4, 4).mean(axis=(1, 3))
-    coarse = ndimage.gaussian_filter(coarse, sigma / 4, mode="nearest", truncate=2.5)
+def _coarsen(image: np.ndarray) -> np.ndarray:
+    return image.reshape(GRID // 4, 4, GRID // 4, 4).mean(axis=(1, 3))
+
+
+def _refine(coarse: np.ndarray) -> np.ndarray:
     return _UPSAMPLE @ coarse @ _UPSAMPLE.T
 
 
@@ -270,6 +300,11 @@ def _upsampling() -> np.ndarray:
 _UPSAMPLE = _upsampling()
 
 
+def _spread(coarse: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Gaussian blur of a coarse field; sigma in fine pixels."""
+    return ndimage.gaussian_filter(coarse, sigma_px / 4, mode="nearest", truncate=2.5)
+
+
 def radiograph(attenuation, reference, exposure: Exposure, noise: np.ndarray) -> np.ndarray:
     """What the display shows, bone white and air black, float64 [GRID, GRID] in [0, 1].
 
@@ -278,31 +313,34 @@ def radiograph(attenuation, reference, exposure: Exposure, noise: np.ndarray) ->
 
     Args:
         attenuation: sum of mu times l, float64 [GRID, GRID].
-        reference: the same before the finding was drawn; it sets the display's range, so that a finding does not
-            change the grey of the rest.
+        reference: the same before the finding was drawn. Scatter, shading correction and the display's range come
+            from it, so that a finding changes the grey around it and not that of the whole film.
         exposure: settings of detector and display.
         noise: standard normal field [GRID, GRID] for the quantum noise.
     """
-    signal, slow = _log_signal(attenuation, exposure)
-    primary = np.exp(np.minimum(signal - slow.mean(), 6))
-    signal = signal + (exposure.noise * np.minimum(np.sqrt(primary), 6)) * noise
+    expected = transmission(np.minimum(reference[2::4, 2::4], 9.0))
+    in_body = expected < transmission(0.8)
+    veil = exposure.scatter * _spread(np.minimum(expected, 0.25), exposure.scatter_px)
+    expected = -np.log((expected + veil) / (1 + exposure.scatter))
+    shading = exposure.local_contrast * _spread(expected, 22.0)
+
+    intensity = transmission(np.minimum(attenuation, 9.0))
+    intensity += _refine(veil)
+    intensity /= 1 + exposure.scatter
+    signal = -np.log(intensity)
+    coarse = _coarsen(signal)
+    relative_noise = np.sqrt(np.exp(np.minimum(coarse - expected.mean(), 1.8)))
+    signal += exposure.noise * _refine(relative_noise) * noise
     if exposure.sharpness_px > 0.2:
         signal = blur(signal, exposure.sharpness_px)
-    shown = signal - exposure.local_contrast * slow
-    expected, expected_slow = _log_signal(reference, exposure)
-    expected = (expected - exposure.local_contrast * expected_slow)[2::5, 2::5]
-    in_body = expected[reference[2::5, 2::5] > 0.8]
-    low, high = np.quantile(in_body, [exposure.low, exposure.high])
-    value = np.clip((shown - low) / (high - low), 0, 1.15)
-    s_curve = value * value * (3 - 2 * np.minimum(value, 1))
-    value = (1 - exposure.curve) * value + exposure.curve * s_curve
+    signal *= 1 + exposure.detail
+    signal -= _refine(shading + exposure.detail * _spread(coarse, 7.0))
+
+    expected = (1 + exposure.detail) * expected - shading - exposure.detail * _spread(expected, 7.0)
+    low, high = np.quantile(expected[in_body], [exposure.low, exposure.high])
+    value = np.maximum((signal - low) / (high - low), 0)
+    value += exposure.curve * (np.minimum(value, 1) ** 2 * (3 - 2 * np.minimum(value, 1)) - np.minimum(value, 1))
+    over = np.maximum(value - 0.88, 0)  # film and displays saturate gently
+    value += over * (0.28 / (0.28 + over) - 1)
     grey = exposure.black + (exposure.white - exposure.black) * value**exposure.gamma
     return np.clip(grey * np.clip(attenuation / 0.6, 0, 1), 0, 1)
-
-
-def _log_signal(attenuation: np.ndarray, exposure: Exposure) -> tuple[np.ndarray, np.ndarray]:
-    """Minus the logarithm of primary plus scattered intensity, and its slow part."""
-    primary = transmission(np.minimum(attenuation, 9.0))
-    veil = _broad_blur(np.minimum(primary, 0.25), exposure.scatter_px)
-    signal = -np.log((primary + exposure.scatter * veil) / (1 + exposure.scatter))
-    return signal, _broad_blur(signal, 22.0)
