@@ -82,9 +82,10 @@ def main() -> None:
     simulated = [(s.image[..., 0].astype(float), s.mask) for s in samples]
     with_target = [pair for pair in simulated if pair[1].any()]
 
-    figure, axes = plt.subplots(8, 7, figsize=(14, 16.6))
-    rows = [("real", pair) for pair in real[:28]], [(s.finding, p) for s, p in zip(samples, simulated, strict=True)][:28]
-    cells = [(rows[k % 2][7 * (k // 2) : 7 * (k // 2) + 7]) for k in range(8)]
+    shown = [("real", pair) for pair in real[:28]], [(s.finding, p) for s, p in zip(samples, simulated, strict=True)]
+    rows = [side[7 * k : 7 * k + 7] for k in range(4) for side in shown]
+    cells = [row for row in rows if row]
+    figure, axes = plt.subplots(len(cells), 7, figsize=(14, 2.1 * len(cells)))
     for axis_row, cell_row in zip(axes, cells, strict=True):
         for axis in axis_row:
             axis.axis("off")

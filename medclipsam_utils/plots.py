@@ -133,7 +133,9 @@ def histograms(groups: Mapping[str, np.ndarray], xlabel: str) -> Figure:
     """
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     styles = ["-", "--", ":", "-."]
-    for (name, values), style, color in zip(groups.items(), styles * 4, [BLUE, VERMILION, GREEN, ORANGE] * 4, strict=False):
+    for (name, values), style, color in zip(
+        groups.items(), styles * 4, [BLUE, VERMILION, GREEN, ORANGE] * 4, strict=False
+    ):
         counts, edges = np.histogram(np.ravel(values), bins=64)
         axes.plot((edges[1:] + edges[:-1]) / 2, counts / counts.sum(), style, color=color, label=name)
     axes.set_xlabel(xlabel)

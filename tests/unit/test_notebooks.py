@@ -1,0 +1,80 @@
+"""The rules that every chapter keeps, so that chapters read alike and work online, in Colab and on a phone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+
+pytestmark = pytest.mark.parametrize("name", NOTEBOOKS)
+
+
+def code_cells(name):
+    return [cell for cell in NOTEBOOKS[name].cells if cell.cell_type == "code"]
+
+
+def prose(name):
+    return "\n\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+
+
+def test_code_cells_show_one_thought_each(name):
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(name)]
+    assert np.median(lengths) <= 6
+    assert np.quantile(lengths, 0.9) <= 15
+    assert max(lengths) <= 40
+
+
+def test_every_figure_has_a_caption_and_alternative_text(name):
+    for cell in code_cells(name):
+        pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        settings = cell.metadata.get("mystnb", {})
+        if pictures:
+            assert len(pictures) == 1, cell.source
+            assert len(settings.get("figure", {}).get("caption", "")) > 20, cell.source
+            assert len(settings.get("image", {}).get("alt", "")) > 30, cell.source
+        else:
+            assert not settings, f"caption without a picture: {cell.source}"
+
+
+def test_stored_outputs_are_of_one_run_from_top_to_bottom(name):
+    counts = [cell.execution_count for cell in code_cells(name)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [o for cell in code_cells(name) for o in cell.outputs if o.output_type == "error"]
+    assert not [o for cell in code_cells(name) for o in cell.outputs if o.get("name") == "stderr"]
+
+
+def test_chapters_have_the_same_parts(name):
+    text = prose(name)
+    assert len(re.findall(r"^# ", text, flags=re.M)) == 1
+    for part in ("**What you will learn**", "**What you need**", "**Time**", "## Check yourself", "## Exercises",
+                 "## Summary", "**Further reading**"):  # fmt: skip
+        assert part in text, part
+    assert len(re.findall(r"<details><summary>", text)) >= 3
+
+
+def test_exercises_check_themselves_and_their_solutions_pass(name):
+    exercises = re.findall(r"\*\*Exercise \d+\.\*\*", prose(name))
+    assert len(exercises) >= 3
+    checks = [cell for cell in code_cells(name) if re.search(r"^check_(value|function)\(", cell.source, flags=re.M)]
+    solved = [c for c in checks if "hide-cell" in c.metadata.get("tags", [])]
+    assert len(solved) == len(checks) - len(solved) == len(exercises)
+    for cell in checks:
+        (output,) = cell.outputs
+        expected = "✓ solved" if cell in solved else "○ not yet"
+        assert output.data["text/plain"].startswith(expected), cell.source
+
+
+def test_simulated_images_are_called_simulated(name):
+    assert "simulated" in NOTEBOOKS[name].cells[0].source.lower()
+
+
+def test_files_stay_small_and_private(name):
+    path = ROOT / "notebooks" / name
+    assert path.stat().st_size <= 1_500_000
+    assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users)/\w", path.read_text(encoding="utf-8"))
