@@ -833,9 +833,16 @@ def _paint_abdomen(plane: Plane, trunk: _Trunk, down: float, rng: np.random.Gene
             _paint_kidney(plane, (side * (0.47 + 0.02 * jitter[name]) * width, back - 4 + 4 * jitter[name + 1]),
                           (22 * scale, 28 * scale), -side * 0.5, blood["artery"], structures)  # fmt: skip
     if 0.12 < down < 0.75:
-        pancreas = plane.rod((-30 * scale, back - 46 * scale), (52 * scale, back - 62 * scale + 5 * jitter[15]), 10, 0.7)
+        pancreas = plane.rod(
+            (-30 * scale, back - 46 * scale), (52 * scale, back - 62 * scale + 5 * jitter[15]), 10, 0.7
+        )
         plane.paint(Patch(pancreas.window, pancreas.depth + 2.5 * waves[pancreas.window]), 42 + 0.2 * blood["artery"])
-    for x, y, radius, kind in ((9, -33, 10, "artery"), (-20, -32, 11, "vein"), (0, -52, 4.5, "vein"), (12, -50, 3.5, "artery")):
+    for x, y, radius, kind in (
+        (9, -33, 10, "artery"),
+        (-20, -32, 11, "vein"),
+        (0, -52, 4.5, "vein"),
+        (12, -50, 3.5, "artery"),
+    ):
         vessel = plane.ellipse(x * scale + jitter[16], back + y * scale, radius, radius * (0.8 if x < 0 else 1.0))
         plane.paint(vessel, blood[kind])
         if (x, kind) == (9, "artery"):

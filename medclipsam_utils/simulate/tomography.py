@@ -203,7 +203,9 @@ class Scan:
     gamma: float  # of the display; 1 is linear
     field: float  # of view, relative to the width of the body
     shift: tuple[float, float]  # of the patient, mm backwards and to the left
-    margins: tuple[float, float, float, float]  # of a crop, mm at the front, back, right and left; may cut into the body
+    margins: tuple[
+        float, float, float, float
+    ]  # of a crop, mm at the front, back, right and left; may cut into the body
     tilt: float  # of the patient, radians
     softness: float  # standard deviation of the point spread, pixels
     sharpening: float  # of the reconstruction kernel
