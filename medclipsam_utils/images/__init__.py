@@ -53,7 +53,8 @@ def read_image(
         frame: which frame of a multi-frame DICOM file or page of a TIFF file, from 0. Default: the middle frame of
             DICOM, the first page of TIFF (later pages are often thumbnails).
         window: (centre, width) in the file's units (Hounsfield units for CT): values at or below centre - width / 2
-            become black and values at or above centre + width / 2 white. Only for grey pictures.
+            become black and values at or above centre + width / 2 white (in MONOCHROME1 DICOM, whose low values are
+            meant to be bright, the other way round). Only for grey pictures.
         plane: NIfTI only: ``"axial"``, ``"coronal"`` or ``"sagittal"`` of the closest anatomical orientation. Default:
             axial, or for a volume that is a single slice the plane in which it lies. Shown in radiological convention:
             patient's right on the left; anterior up in axial; superior up and, in sagittal, anterior on the left.

@@ -30,7 +30,9 @@ def read_dicom(path: Path, window: tuple[float, float] | None, frame: int | None
         chosen = choose_frame(path, frame, n_frames, default=n_frames // 2)
         check_size(path, dataset.Rows, dataset.Columns)
     stored = _decode(path, dataset, chosen)
-    with decoding(path, "the picture's look-up tables are inconsistent", "Export the file again, or as PNG"):
+    with decoding(
+        path, "the picture's grey scale or look-up tables are inconsistent", "Export the file again, or as PNG"
+    ):
         if stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
             if window is not None:
                 raise image_error(path, "this is a colour picture, which has no window", "Leave window out")
@@ -55,12 +57,13 @@ def _check_header(path: Path, dataset: Dataset) -> None:
 
 def _decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     """Stored values [H, W], or colours [H, W, 3] in RGB, of one frame."""
-    syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        reason = f"its transfer syntax ({syntax.name}) is not a way to store single pictures"
-        raise image_error(path, reason, "Export a frame of it as PNG") from None
+    with decoding(path, "the transfer syntax of this DICOM file cannot be read", "Export the file again"):
+        syntax = UID(dataset.file_meta.TransferSyntaxUID)
+        try:
+            decoder = get_decoder(syntax)
+        except NotImplementedError:
+            reason = f"its transfer syntax ({syntax.name}) is not a way to store single pictures"
+            raise image_error(path, reason, "Export a frame of it as PNG") from None
     if not decoder.is_available:
         raise image_error(path, f"the pixels are compressed as {syntax.name}, without a decoder here", _DECODERS)
     reason = "the pixel data are cut short or do not fit the header"
@@ -76,7 +79,9 @@ def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """uint8 [H, W, 3]; the full range of the stored bits."""
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         colours = apply_color_lut(stored, dataset)
-        bits = 8 * colours.dtype.itemsize
+        bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+        if colours.max() >= 2**bits:  # some files say 8 bits and use the upper half of 16
+            bits = 8 * colours.dtype.itemsize
     else:
         colours, bits = stored, dataset.BitsStored
     if colours.shape[2] != 3 or not np.issubdtype(colours.dtype, np.unsignedinteger):

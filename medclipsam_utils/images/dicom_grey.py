@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
 
 from medclipsam_utils.images.dicom_header import groups, numbers
 from medclipsam_utils.images.intensity import apply_window, percentile_window, to_uint8
@@ -42,6 +43,8 @@ def _windowed(values, dataset, frame, changed, padding) -> tuple[np.ndarray, tup
         if function == "SIGMOID":
             exponent = np.clip(-4 * (values - centre) / width, -700, 700)
             return to_uint8(1 / (1 + np.exp(exponent))), (centre, width)
+        if function == "LINEAR" and width == 1:
+            return to_uint8(np.where(values > centre - 0.5, 1.0, 0.0)), (centre, width)
         if function == "LINEAR" and width > 1:
             # From centre - width / 2 as LINEAR_EXACT, but the last of the `width` values is already white.
             return apply_window(values, (centre - 0.5, width - 1)), (centre, width)
@@ -62,18 +65,27 @@ def _modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[
         slope, intercept = numbers(group, "RescaleSlope"), numbers(group, "RescaleIntercept")
         if slope and intercept:
             scale = (slope[0] or 1.0, intercept[0])  # a slope of 0 is a header left blank
-            return (stored, False) if scale == (1, 0) else (stored * scale[0] + scale[1], True)
+            if scale == (1, 0):
+                return stored, False
+            values = stored * scale[0] + scale[1]
+            if not np.isfinite(values).all():
+                raise OverflowError(f"rescaled by {scale}, values overflow")
+            return values, True
     return stored, False
 
 
 def _look_up_table(item: Dataset, dataset: Dataset) -> tuple[np.ndarray, int, int]:
     """A table's entries, the value mapped to the first, and the bits of an entry."""
-    _, first, bits = (int(number) for number in numbers(item, "LUTDescriptor"))
+    n_entries, first, bits = (int(number) for number in numbers(item, "LUTDescriptor"))
+    n_entries = n_entries % 2**16 or 2**16
     data = item.LUTData
     if isinstance(data, bytes):
-        order = ">" if dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2" else "<"
-        return np.frombuffer(data, f"{order}u2"), first, bits
-    return np.atleast_1d(np.asarray(data)), first, bits
+        order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
+        data = np.frombuffer(data, f"{order}u2")
+    table = np.atleast_1d(np.asarray(data))
+    if len(table) < n_entries:
+        raise ValueError(f"a look-up table of {n_entries} entries has only {len(table)}")
+    return table[:n_entries], first, bits
 
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
@@ -81,9 +93,13 @@ def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """bool [H, W]: pixels outside the picture proper (PS3.3 C.7.5.1.1.2)."""
+    """bool [H, W]: pixels outside the picture proper (PS3.3 C.7.5.1.1.2).
+
+    The limits are 16 bits, which many files mark as unsigned although the pixels are signed, or the other way round.
+    """
     value = numbers(dataset, "PixelPaddingValue")
     if not value:
         return np.zeros(stored.shape, bool)
-    limits = sorted((value[0], (numbers(dataset, "PixelPaddingRangeLimit") or value)[0]))
-    return (stored >= limits[0]) & (stored <= limits[1])
+    ends = np.array([value[0], (numbers(dataset, "PixelPaddingRangeLimit") or value)[0]], np.int64)
+    low, high = np.sort(ends.astype(np.uint16 if stored.dtype.kind == "u" else np.int16))
+    return (stored >= low) & (stored <= high)

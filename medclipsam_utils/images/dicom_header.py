@@ -25,7 +25,7 @@ WANTED = [
 ]
 """Every element that is read, by keyword; pydicom adds the character set and, before the data set, the file meta."""
 
-_TISSUE = 1  # Region Spatial Format: 2D
+_TWO_DIMENSIONAL = 1  # Region Spatial Format: not a time axis or a spectrum
 _CENTIMETRES = 3  # Physical Units
 
 
@@ -71,14 +71,14 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
 def spacing_mm(dataset: Dataset, frame: int) -> tuple[float, float] | None:
     """(row, column) spacing: in the patient if known, else at the detector, else of the film, else of the ultrasound.
 
-    Ultrasound regions count if they show tissue in two dimensions, are measured in centimetres, and agree.
+    Ultrasound regions count if they are two-dimensional, are measured in centimetres, and agree.
     """
     candidates = [numbers(group, "PixelSpacing") for group in groups(dataset, frame, "PixelMeasuresSequence")]
     candidates += [numbers(dataset, keyword) for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing")]
     regions = {
         tuple(10 * abs(number) for axis in "YX" for number in numbers(region, f"PhysicalDelta{axis}"))
         for region in dataset.get("SequenceOfUltrasoundRegions") or []
-        if region.get("RegionSpatialFormat") == _TISSUE
+        if region.get("RegionSpatialFormat") == _TWO_DIMENSIONAL
         and region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES
     }
     candidates += regions if len(regions) == 1 else []

@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL.Image import DecompressionBombError
+
 MAX_PIXELS = 2**27
 """Largest picture that is read: 134 million pixels. More is a damaged header, an attack, or a slide to be cropped."""
+
+_LOGGERS = (
+    *("nibabel.global", "tifffile", "PIL.TiffImagePlugin"),
+    *("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils"),
+)
+"""Each by its full name, because a filter of a logger does not see what its children log."""
 
 
 class ImageError(ValueError):
@@ -33,7 +41,7 @@ def check_size(path: Path, height: int, width: int) -> None:
 def choose_frame(path: Path, frame: int | None, n_frames: int, default: int, name: str = "frame") -> int:
     """``frame``, or ``default`` if it is None; out of range is an error."""
     if n_frames < 1:
-        raise image_error(path, f"it says it has {n_frames} {name}s", "Export it again, with pixels")
+        raise image_error(path, f"it says it has {n_frames} {name}s", "It is damaged or cut short: export it again")
     if frame is None:
         return default
     if not 0 <= frame < n_frames:
@@ -49,7 +57,7 @@ def decoding(path: Path, reason: str, remedy: str) -> Iterator[None]:
     because they may quote the header of a clinical file; the kind of error is.
     """
     silent = _Silent()
-    loggers = [logging.getLogger(name) for name in ("nibabel.global", "pydicom", "PIL", "tifffile")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     for logger in loggers:
         logger.addFilter(silent)
     try:
@@ -62,6 +70,9 @@ def decoding(path: Path, reason: str, remedy: str) -> Iterator[None]:
         raise image_error(path, "there is no such file", "Check the spelling and the folder") from None
     except MemoryError:
         raise image_error(path, "it does not fit into memory", "Crop it or scale it down first") from None
+    except DecompressionBombError:
+        reason = f"the picture has more than {MAX_PIXELS:,} pixels"
+        raise image_error(path, reason, "Crop it or scale it down first") from None
     except Exception as error:
         raise image_error(path, f"{reason} ({type(error).__name__})", remedy) from None
     finally:

@@ -30,13 +30,12 @@ def check_window(path: Path, window) -> tuple[float, float] | None:
 
 def check_finite(path: Path, values: np.ndarray) -> None:
     """Refuse NaN and infinity: which grey they should get is not for a reader to guess."""
-    if not np.issubdtype(values.dtype, np.floating):
+    if not np.issubdtype(values.dtype, np.floating) or np.isfinite(float(values.max()) - float(values.min())):
         return
     n_bad = int(values.size - np.isfinite(values).sum())
-    if n_bad:
-        how_many = "all" if n_bad == values.size else f"{n_bad} of {values.size}"
-        remedy = "Replace them first, for example with numpy.nan_to_num"
-        raise image_error(path, f"{how_many} values are NaN or infinite", remedy)
+    how_many = "all" if n_bad == values.size else f"{n_bad} of {values.size}"
+    reason = f"{how_many} values are NaN or infinite" if n_bad else "the range of values is too large for a float"
+    raise image_error(path, reason, "Replace them first, for example with numpy.nan_to_num or numpy.clip")
 
 
 def percentile_window(values: np.ndarray) -> tuple[float, float]:
@@ -49,8 +48,8 @@ def percentile_window(values: np.ndarray) -> tuple[float, float]:
     if low == high:
         low, high = float(values.min()), float(values.max())
     if low == high:
-        high = low + 1
-    return (low + high) / 2, high - low
+        return low + 0.5, 1.0
+    return low + (high - low) / 2, high - low
 
 
 def apply_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:

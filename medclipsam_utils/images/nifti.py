@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import nibabel
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
 from medclipsam_utils.images.intensity import apply_window, check_finite, grey_to_rgb, percentile_window
@@ -17,6 +18,7 @@ from medclipsam_utils.images.medical_image import MedicalImage
 from medclipsam_utils.images.sniff import GZIP
 from medclipsam_utils.images.volume import PLANES, VolumeSlice, n_slices, picture_axes
 
+_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _NIFTI1_MAX_SIZE = 32767
 
@@ -36,16 +38,15 @@ def read_nifti(
         n = n_slices(volume.shape, affine, plane)
         chosen = choose_frame(path, slice_index, n, default=n // 2, name=f"{plane} slice")
         where = VolumeSlice(volume.shape, affine, plane, chosen, _space(volume.header), _unit(volume.header))
-        spacing = _spacing_mm(where, volume.header.get_zooms())
+        check_size(path, *where.picture_shape)
         values = where.displayed(where.stored(_complete(path, stream, volume).dataobj))
-        check_size(path, *values.shape)
         check_finite(path, values)
         if window is None:
             window = _header_window(volume.header)
         if window is None and values.dtype != np.uint8:
             window = percentile_window(values)
         grey = np.ascontiguousarray(values) if window is None else apply_window(values, window)
-    return MedicalImage(grey_to_rgb(grey), path, "NIfTI", spacing, window=window, volume=where)
+    return MedicalImage(grey_to_rgb(grey), path, "NIfTI", _spacing_mm(where), window=window, volume=where)
 
 
 def mask_volume(mask: np.ndarray, where: VolumeSlice) -> bytes:
@@ -87,8 +88,9 @@ def _check_volume(path: Path, volume: nibabel.Nifti1Image) -> None:
     if volume.get_data_dtype().kind not in "iuf":
         reason = f"the voxels are of type {volume.get_data_dtype()}"
         raise image_error(path, reason, "Convert them to integers or floats first")
-    affine = volume.affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    axes = volume.affine[:3, :3]
+    box = np.prod(voxel_sizes(volume.affine))  # of the voxel if its axes were perpendicular
+    if not (np.isfinite(volume.affine).all() and abs(np.linalg.det(axes)) > 1e-6 * box > 0):
         remedy = "Repair the header, for example nibabel.Nifti1Image(voxels, numpy.eye(4))"
         raise image_error(path, "the affine does not say where the voxels lie", remedy)
 
@@ -129,11 +131,11 @@ def _space(header: nibabel.Nifti1Header) -> int:
 
 
 def _unit(header: nibabel.Nifti1Header) -> str:
-    return header.get_xyzt_units()[0]
+    """The unit of length, from the lowest three bits; the others are about time."""
+    return _UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
 
 
-def _spacing_mm(where: VolumeSlice, zooms: tuple[float, ...]) -> tuple[float, float] | None:
-    rows, columns, _ = picture_axes(where.affine, where.plane)
-    zooms = (*zooms, 1.0)
-    spacing = tuple(float(zooms[axis]) * _MM_PER_UNIT[where.unit] for axis, _ in (rows, columns))
-    return spacing if all(math.isfinite(size) and size > 0 for size in spacing) else None
+def _spacing_mm(where: VolumeSlice) -> tuple[float, float]:
+    sizes = voxel_sizes(where.affine) * _MM_PER_UNIT[where.unit]
+    (row_axis, _), (column_axis, _), _ = picture_axes(where.affine, where.plane)
+    return float(sizes[row_axis]), float(sizes[column_axis])

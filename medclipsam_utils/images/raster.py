@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from medclipsam_utils.images.intensity import (
 )
 from medclipsam_utils.images.medical_image import MedicalImage
 
-_PHOTOMETRIC = 262  # TIFF tag; 0 is WhiteIsZero
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 274, 284, 339
+_WHITE_IS_ZERO, _UPRIGHT, _SEPARATE_PLANES, _UNSIGNED, _SIGNED = 0, 1, 2, 1, 2
 
 
 def read_raster(path: Path, kind: str, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
@@ -37,12 +39,19 @@ def read_raster(path: Path, kind: str, window: tuple[float, float] | None, frame
 
 def _with_pillow(path: Path, kind: str, frame: int | None) -> tuple[np.ndarray, int, int]:
     """Values [H, W] (any type) or colours uint8 [H, W, 3 or 4], the frame and the number of frames."""
-    with Image.open(path, formats=(kind,)) as picture:
+    # An open file and not its path: from a path, Pillow maps TIFF files into memory and then turns them wrongly.
+    with path.open("rb") as file, Image.open(file, formats=(kind,)) as picture:
         n_frames = getattr(picture, "n_frames", 1)
         chosen = choose_frame(path, frame, n_frames, default=0)
         picture.seek(chosen)
         check_size(path, picture.height, picture.width)
-        white_is_zero = kind == "TIFF" and picture.tag_v2.get(_PHOTOMETRIC) == 0
+        tags = picture.tag_v2 if kind == "TIFF" else {}
+        if _is_misread(tags):
+            raise UnidentifiedImageError
+        white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        if kind == "TIFF":
+            boxes = np.array([tile[1] for tile in picture.tile])  # left, upper, right, lower
+            _check_coverage(path, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).sum(), picture.height * picture.width)
         picture.load()
         picture = ImageOps.exif_transpose(picture)
         has_alpha = picture.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in picture.info
@@ -55,13 +64,23 @@ def _with_pillow(path: Path, kind: str, frame: int | None) -> tuple[np.ndarray, 
         return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB")), chosen, n_frames
 
 
+def _is_misread(tags) -> bool:
+    """Pillow takes signed bytes for unsigned ones, unsigned 32 bits for signed, and mixes up planes of 16 bits."""
+    bits, sign = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
+    separate = len(bits) > 1 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
+    return (bits[0], sign) in ((8, _SIGNED), (32, _UNSIGNED)) or (bits[0] > 8 and separate)
+
+
 def _with_tifffile(path: Path, frame: int | None) -> tuple[np.ndarray, int, int]:
-    """As :func:`_with_pillow`, for wide integers and for floating-point colours."""
+    """As :func:`_with_pillow`, for the kinds of TIFF that Pillow does not know or misreads."""
     with tifffile.TiffFile(path) as file:
         n_frames = len(file.pages)
         chosen = choose_frame(path, frame, n_frames, default=0)
         page = file.pages[chosen]
         check_size(path, page.imagelength, page.imagewidth)
+        if page.tags.valueof(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+            raise image_error(path, "this kind of TIFF file has an orientation", "Export it upright, as PNG")
+        _check_coverage(path, len(page.dataoffsets), math.prod(page.chunked))
         try:
             values = page.asarray()
         except ValueError as error:
@@ -81,6 +100,12 @@ def _with_tifffile(path: Path, frame: int | None) -> tuple[np.ndarray, int, int]
             reason = f"a TIFF page with axes {page.axes} and shape {page.shape}"
             raise image_error(path, reason, "Export one grey or RGB picture from it")
         return _colours_to_uint8(path, values), chosen, n_frames
+
+
+def _check_coverage(path: Path, covered: int, expected: int) -> None:
+    """Refuse TIFF files without some of their strips or tiles: decoders leave black what is missing."""
+    if covered < expected:
+        raise image_error(path, "strips or tiles of this TIFF file are missing", "Copy or export it again")
 
 
 def _colours_to_uint8(path: Path, values: np.ndarray) -> np.ndarray:

@@ -40,6 +40,12 @@ class VolumeSlice:
         """Number of slices in this plane."""
         return n_slices(self.shape, self.affine, self.plane)
 
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        """Height and width of the slice as a picture."""
+        (row_axis, _), (column_axis, _), _ = picture_axes(self.affine, self.plane)
+        return (*self.shape, 1)[row_axis], (*self.shape, 1)[column_axis]
+
     def stored(self, volume):
         """The slice of ``volume`` (an array, or nibabel's proxy of one) as it is stored: two voxel axes, in order."""
         if len(volume.shape) == 2:

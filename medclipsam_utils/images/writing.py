@@ -32,9 +32,12 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: MedicalImage) ->
         like: the picture in which the mask was drawn.
 
     Raises:
-        ImageError: wrong shape, other values, an extension that does not fit, or a place that cannot be written.
+        ImageError: wrong shape, other values, an extension that does not fit, a place that cannot be written, or the
+            picture itself as the place.
     """
     path = Path(path)
+    if path.exists() and like.path.exists() and path.samefile(like.path):
+        raise image_error(path, "the mask would replace the picture it belongs to", "Give the mask another name")
     mask = _checked(path, mask, like)
     name = path.name.lower()
     if name.endswith(_VOLUMES):
@@ -68,7 +71,7 @@ def _checked(path: Path, mask: np.ndarray, like: MedicalImage) -> np.ndarray:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         try:
             temporary.write_bytes(content)
@@ -76,4 +79,6 @@ def _write_atomically(path: Path, content: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise image_error(path, f"it cannot be written ({error.strerror})", "Check that the folder exists") from None
+        raise image_error(
+            path, f"it cannot be written ({error.strerror})", "Choose a folder that exists and is yours"
+        ) from None
