@@ -1,0 +1,149 @@
+"""Cross-modal retrieval: does an image find its caption among others, and a caption its image?
+
+The paper judges fine-tuning so, on ROCO: pairs are shuffled into batches of 50; in each batch every image ranks the
+50 captions by cosine similarity and scores a hit if its own is among the first k; then captions rank images. The
+result is the mean over 5 shuffles. Chance is k / 50.
+
+Ties are broken by lot, in expectation: an own caption that shares rank 1 with three others is a quarter of a hit.
+So an encoder that maps everything to the same vector scores exactly chance, not 100 %, and captions that occur
+twice (ROCO has them) neither help nor depend on the order of a sort.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    import torch
+
+#: Cosines closer than this are equal: rounding of float64 sums stays below it.
+_TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class RetrievalAccuracy:
+    """Accuracy by direction and k, as fractions from 0 to 1.
+
+    Attributes:
+        image_to_text: for each k, how often an image finds its own text among the k most similar; mean over runs.
+        text_to_image: for each k, how often a text finds its own image.
+        image_to_text_std: standard deviation over runs (0 for one run). Runs shuffle the same pairs: this is the
+            influence of the shuffle, not the uncertainty from a finite data set.
+        text_to_image_std: the same for texts.
+        n_pairs: how many pairs each run scored: those that fill whole batches.
+        batch_size: among how many each one was sought.
+    """
+
+    image_to_text: dict[int, float]
+    text_to_image: dict[int, float]
+    image_to_text_std: dict[int, float]
+    text_to_image_std: dict[int, float]
+    n_pairs: int
+    batch_size: int
+
+
+def retrieval_accuracy(
+    image_features: ArrayLike | torch.Tensor,
+    text_features: ArrayLike | torch.Tensor,
+    k: Iterable[int] = (1, 2),
+    batch_size: int = 50,
+    runs: int = 5,
+    seed: int = 0,
+) -> RetrievalAccuracy:
+    """Top-k accuracy of retrieval within shuffled batches, in both directions.
+
+    Args:
+        image_features: [N, D], array or tensor on any device. Rows are L2-normalised here, so their length is free.
+        text_features: [N, D]; row i belongs to row i of ``image_features``.
+        k: how many of the most similar count, each from 1 to ``batch_size``.
+        batch_size: among how many each one is sought, 2 or more. Pairs that do not fill a last batch are left out, in
+            every run others.
+        runs: number of shuffles.
+        seed: of the shuffles. The same seed gives the same batches.
+
+    Returns:
+        A :class:`RetrievalAccuracy`. ``result.image_to_text[1]`` is the top-1 accuracy of images.
+
+    Raises:
+        ValueError: features that are not [N, D] of equal shape, NaN, infinite or all-zero rows, fewer pairs than
+            ``batch_size``, or a setting out of range.
+    """
+    images, texts = _unit_rows("image_features", image_features), _unit_rows("text_features", text_features)
+    if images.shape != texts.shape:
+        raise ValueError(
+            f"image_features has shape {images.shape} and text_features {texts.shape}: give one row a pair, from the "
+            "same model"
+        )
+    batch_size, runs = _count("batch_size", batch_size, 2), _count("runs", runs, 1)
+    if len(images) < batch_size:
+        raise ValueError(
+            f"{len(images)} pairs do not fill one batch of {batch_size}: give more, or batch_size={len(images)} (and "
+            "compare only with results of that size, because chance is k / batch_size)"
+        )
+    if not isinstance(k, Iterable):
+        raise ValueError(f"k is {k!r}: give several, as (1, 2), or one as ({k!r},)")
+    ks = [_count("k", value, 1) for value in k]
+    if not ks or max(ks) > batch_size:
+        raise ValueError(f"k is {ks}: give at least one number from 1 to batch_size, which is {batch_size}")
+
+    generator = np.random.default_rng(seed)
+    n_pairs = len(images) // batch_size * batch_size
+    hits = np.empty((2, len(ks), runs))
+    for run in range(runs):
+        order = generator.permutation(len(images))[:n_pairs].reshape(-1, batch_size)
+        similarity = images[order] @ texts[order].swapaxes(1, 2)  # (batches, images, texts)
+        hits[0, :, run] = [_hits(similarity, value).mean() for value in ks]
+        hits[1, :, run] = [_hits(similarity.swapaxes(1, 2), value).mean() for value in ks]
+    means, deviations = ([dict(zip(ks, row.tolist(), strict=True)) for row in a] for a in (hits.mean(2), hits.std(2)))
+    return RetrievalAccuracy(*means, *deviations, n_pairs=n_pairs, batch_size=batch_size)
+
+
+def _hits(similarity: np.ndarray, k: int) -> np.ndarray:
+    """For each query the probability that its own item is among the first k, if ties are broken by lot.
+
+    Args:
+        similarity: [batches, B queries, B items]; query i owns item i.
+        k: from 1 to B.
+
+    Returns:
+        [batches, B], each from 0 to 1.
+    """
+    own = np.diagonal(similarity, axis1=1, axis2=2)[..., None]
+    better = (similarity > own + _TIE).sum(axis=2)
+    equal = (np.abs(similarity - own) <= _TIE).sum(axis=2)  # itself included
+    return np.clip((k - better) / equal, 0, 1)
+
+
+def _unit_rows(name: str, features: ArrayLike | torch.Tensor) -> np.ndarray:
+    """Features as float64 [N, D] with rows of length 1."""
+    if hasattr(features, "detach"):  # a tensor
+        features = features.detach().cpu().double().numpy()
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2 or not features.shape[1]:
+        raise ValueError(f"{name} has shape {features.shape}: give one row of numbers a pair, [N, D]")
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"{name} has NaN or infinite values in {np.sum(~finite)} of {len(features)} rows, first in row "
+            f"{np.argmin(finite)}: the model diverged, or its input was not finite"
+        )
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError(f"{name} row {np.argmin(lengths)} is all zeros and has no direction: leave this pair out")
+    return features / lengths
+
+
+def _count(name: str, value: int, least: int) -> int:
+    try:
+        valid = operator.index(value) >= least
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
+    return operator.index(value)
