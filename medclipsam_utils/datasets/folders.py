@@ -1,0 +1,167 @@
+"""Images and masks in two folders, paired by name: the layout in which the paper's data sets are prepared.
+
+::
+
+    root/train_images/  a.png  b.png      root/train_masks/  a.png  b.png
+    root/val_images/    ...               root/val_masks/    ...
+    root/test_images/   ...               root/test_masks/   ...
+
+Two listings zipped together pair the wrong files as soon as one is missing, and nobody notices. Here a file's partner
+is the one with the same stem, and a file without a partner is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..images import read_image
+from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor, some
+
+_EXTENSIONS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+# Above this the largest value of an 8-bit mask is white; below, the values are labels: 1, 2, 3 ...
+_WHITE = 128
+
+
+class MaskFolder(ItemDataset):
+    """Images ``{split}_images`` and masks ``{split}_masks`` in a folder, paired by file stem.
+
+    A stem is the name without its extension (``.nii.gz`` counts as one), so that ``a.jpg`` and ``a.png`` are
+    partners. Stems are compared exactly: ``A`` is not ``a``; extensions in any case. Hidden files, folders, and files
+    that are not pictures by their extension (``Thumbs.db``, ``notes.txt``) are ignored; files without extension count
+    as DICOM, as in clinical exports. Every format of :func:`~medclipsam_utils.images.read_image` can be read; of a
+    volume the middle axial slice is used.
+
+    Which pixels of a mask belong to the target:
+
+    - 8-bit, and the largest value is 128 or more (0/255 and the like): values above half the largest, so that what
+      JPEG and smoothing leave at the rim falls to its nearer side;
+    - 8-bit, and the largest value is smaller (0/1, or several labels): every value above 0;
+    - 16-bit, float and NIfTI: every value above 0.5, so that all labels count, and probabilities are rounded.
+
+    Of a colour mask the brightest channel is used. A mask of zeros is an empty mask.
+
+    Attributes:
+        pairs: image file and mask file by stem, in alphabetical order. They can be read without opening a file.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        split: str = "train",
+        size: int | None = None,
+        transform: Transform | None = None,
+    ):
+        """Pair the files; none is opened yet.
+
+        Args:
+            root: the folder that holds the two folders.
+            split: ``"train"``, ``"val"`` or ``"test"``, or what else the two folders' names start with.
+            size: side to which images and masks are stretched, or None.
+            transform: from item to item.
+
+        Raises:
+            ValueError: a folder is missing or has no pictures, a stem occurs twice in a folder, or a file has no
+                partner; the message lists them.
+        """
+        super().__init__(size, transform)
+        self.root, self.split = Path(root), split
+        folders = [self.root / f"{split}_{kind}" for kind in ("images", "masks")]
+        lacking = [folder.name for folder in folders if not folder.is_dir()]
+        if lacking:
+            present = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else None
+            there = "no such folder" if present is None else f"there is {some(present) or 'no folder'}"
+            raise ValueError(
+                f"{self.root} has no folder {' and no folder '.join(lacking)} ({there}): the layout is {split}_images/ "
+                f"and {split}_masks/, with files of the same stem in both"
+            )
+        (images, ignored_images), (masks, ignored_masks) = (_pictures(folder) for folder in folders)
+        without_mask = [path for stem, path in images.items() if stem not in masks]
+        without_image = [path for stem, path in masks.items() if stem not in images]
+        if without_mask or without_image:
+            sides = [
+                f"{len(paths)} {kind} without {partner}: {some(path.name for path in paths)}"
+                for paths, kind, partner in ((without_mask, "images", "mask"), (without_image, "masks", "image"))
+                if paths
+            ]
+            ignored = ignored_images + ignored_masks
+            hint = f" (ignored because of their extension: {some(ignored)})" if ignored else ""
+            raise ValueError(
+                f"{self.root}, {split}: {'; '.join(sides)}{hint}. Partners have the same name up to the extension, "
+                "upper and lower case included: rename or remove these"
+            )
+        self.pairs = {stem: (images[stem], masks[stem]) for stem in images}
+        self._stems = tuple(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self._stems)
+
+    def load(self, index: int) -> Item:
+        """Read image and mask; a ValueError names both if their sizes differ."""
+        stem = self._stems[index]
+        image_path, mask_path = self.pairs[stem]
+        image, mask = read_image(image_path).pixels, read_binary_mask(mask_path)
+        if image.shape[:2] != mask.shape:
+            raise ValueError(
+                f"{image_path} is {image.shape[0]} × {image.shape[1]} pixels (rows × columns), its mask {mask_path} is "
+                f"{mask.shape[0]} × {mask.shape[1]}: export both at the same size and orientation"
+            )
+        return {
+            "image": image_tensor(image, self.size),
+            "mask": mask_tensor(mask, self.size),
+            "name": stem,
+            "path": str(image_path),
+        }
+
+
+def read_binary_mask(path: str | os.PathLike) -> np.ndarray:
+    """The mask in a file as bool [H, W], by the rules of :class:`MaskFolder`.
+
+    Raises:
+        ImageError: the file cannot be read, or has NaN values.
+    """
+    picture = read_image(path)
+    if picture.window is not None:  # not 8-bit: the grey levels are stretched, so ask for the values around 0.5
+        return read_image(path, window=(0.5, 1.0)).pixels[..., 0] >= _WHITE
+    grey = picture.pixels.max(axis=2)
+    largest = int(grey.max())
+    return grey > (largest / 2 if largest >= _WHITE else 0)
+
+
+def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Files by stem in alphabetical order, and the names that were ignored because of their extension."""
+    pictures: dict[str, Path] = {}
+    ignored = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        stem = _stem(path.name)
+        if stem is None:
+            ignored.append(path.name)
+        elif stem in pictures:
+            raise ValueError(
+                f"{folder} has {pictures[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
+                "one, because it is not clear which is meant"
+            )
+        else:
+            pictures[stem] = path
+    if not pictures:
+        raise ValueError(
+            f"{folder} has no pictures{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
+            f"{', '.join(_EXTENSIONS)} or DICOM files without extension"
+        )
+    return pictures, ignored
+
+
+def _stem(name: str) -> str | None:
+    """The name without the extension of a picture; None if the extension is not a picture's.
+
+    ``1.2.840.113619.2`` is the name of a DICOM file and has no extension.
+    """
+    for extension in _EXTENSIONS:
+        if name.lower().endswith(extension):
+            return name[: -len(extension)]
+    return name if re.fullmatch(r"[^.]+|[\d.]+", name) else None

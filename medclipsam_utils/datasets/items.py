@@ -1,0 +1,69 @@
+"""What all datasets share: how an item is put together, resized, indexed and transformed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+Item = dict[str, Any]
+Transform = Callable[[Item], Item]
+
+
+class ItemDataset(Dataset):
+    """A map-style dataset of items, see :mod:`medclipsam_utils.datasets`. It can be iterated over and pickled."""
+
+    def __init__(self, size: int | None, transform: Transform | None):
+        if size is not None and (not isinstance(size, int | np.integer) or size < 1):
+            raise ValueError(f"size is {size!r}: give the side in pixels, or None to keep every image as it is")
+        self.size = size
+        self.transform = transform
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        raise NotImplementedError
+
+    def load(self, index: int) -> Item:
+        """Item ``index`` from 0 to len - 1, before ``transform``."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Item:
+        """Item ``index``; negative ones count from the end.
+
+        Raises:
+            IndexError: there is no such item; a plain ``for`` ends by it.
+        """
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there is no item {position}: the dataset has {len(self)} items")
+        item = self.load(position % len(self))
+        return item if self.transform is None else self.transform(item)
+
+
+def image_tensor(image: np.ndarray, size: int | None) -> torch.Tensor:
+    """uint8 [H, W, 3] to uint8 [3, size, size], or [3, H, W] where ``size`` is None."""
+    if size is not None and image.shape[:2] != (size, size):
+        image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+
+
+def mask_tensor(mask: np.ndarray, size: int | None) -> torch.Tensor:
+    """bool [H, W] to bool [size, size], or [H, W] where ``size`` is None."""
+    if size is not None and mask.shape != (size, size):
+        # Pillow's bilinear filter widens with the scale: the value is the share of the new pixel that is covered.
+        share = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+        mask = np.asarray(share) >= 0.5
+    return torch.from_numpy(np.array(mask, order="C"))
+
+
+def some(names: Iterable[str | Path], limit: int = 5) -> str:
+    """The first few names for a message, and how many more there are."""
+    names = [str(name) for name in names]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
