@@ -1,10 +1,10 @@
 """A small grammar that says in words what a simulated image shows.
 
 A caption is made of the facts of one image (its finding and attributes) at the four levels of description that the
-paper's prompts have: **P0** the bare name, **P1** a short phrase, **P2** a descriptive sentence that holds for the class in
-general, **P3** a descriptive sentence with everything specific: kind, size, side, place. Wording varies (synonyms, order,
-sentence form); facts never do: whatever a caption states is true of its image. "Left" and "right" are the patient's,
-as in a radiology report, except in ultrasound, where they are the sides of the image.
+paper's prompts have: **P0** the bare name, **P1** a short phrase, **P2** a descriptive sentence that holds for the
+class in general, **P3** a descriptive sentence with everything specific: kind, size, side, place. Wording varies
+(synonyms, order, sentence form); facts never do: whatever a caption states is true of its image. "Left" and "right" are
+the patient's, as in a radiology report, except in ultrasound, where they are the sides of the image.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def _brain(finding: str, facts: Mapping[str, str], rng: np.random.Generator, kin
         return f"brain {noun}"
     name = {"pituitary": _pick(rng, "pituitary tumour", "pituitary adenoma")}.get(finding, finding)
     if kind == "P1":
-        return f"MRI of {_pick(rng, f'a brain {noun}', f'a {name} of the brain')}"
+        verb = "showing" if noun == "mass" else "of"  # at least 20 characters
+        return _pick(rng, f"MRI {verb} a brain {noun}", f"MRI of a {name} of the brain")
     if kind == "P2":
         content = _pick(
             rng,
@@ -153,6 +154,8 @@ def _brain(finding: str, facts: Mapping[str, str], rng: np.random.Generator, kin
         "meningioma": ("attached to the dura", "at the surface of the brain", "next to the skull"),
         "pituitary": ("in the sella", "in the midline below the brain", "in the midline"),
     }[finding]
+    untrue = {"absent": "with surrounding oedema", "falx": "next to the skull"}
+    seat = tuple(words for words in seat if words not in {untrue.get(facts.get(k)) for k in ("oedema", "attachment")})
     seat = ("", *seat) if finding != "glioma" or facts.get("place") != "cerebellar" else ("",)
     side = facts.get("side")
     where = {"midline": "in the midline"}.get(side, f"on the {side} side of the head") if side else ""
@@ -169,7 +172,7 @@ def _without_lungs(task: str, rng: np.random.Generator, kind: str) -> str:
         return "abdomen"
     modality = _pick(rng, *_ABDOMEN_MODALITY[task])
     if kind == "P1":
-        return _pick(rng, modality, f"{modality} without lungs")
+        return _pick(rng, f"{modality} without lungs", f"{_a(modality)}, no lungs")
     if task == "lung_xray":
         content = _pick(rng, "the pelvis and the lumbar spine", "bowel gas", "the abdomen and the pelvis")
     else:
@@ -186,6 +189,7 @@ def _lungs(task: str, finding: str, facts: Mapping[str, str], rng: np.random.Gen
     if kind == "P1":
         return f"{modality} of the lungs" if "chest" not in modality.split()[-1] else f"{modality}: lungs"
     if kind == "P2":
+        beside_heart = "on both sides of the heart" if facts.get("level") in ("heart", "base") else "inside the chest"
         content = {
             "lung_xray": (
                 "the two dark lungs beside the bright heart",
@@ -193,7 +197,7 @@ def _lungs(task: str, finding: str, facts: Mapping[str, str], rng: np.random.Gen
                 "the left lung and the right lung above the diaphragm",
             ),
             "lung_ct": (
-                "the two dark lungs on both sides of the heart" if facts.get("level") in ("heart", "base") else "both lungs",
+                f"the two dark lungs {beside_heart}",
                 "both lungs",
                 "the left lung and the right lung inside the ribs",
             ),
@@ -218,8 +222,11 @@ def _lung_finding(task: str, finding: str, facts: Mapping[str, str], rng: np.ran
         level = "below the lung" if task == "lung_xray" else "behind the lung"
         return _pick(rng, f"{_a(_join(sided, 'pleural effusion'))}", f"fluid {level} on {_sides(side)}",
                      f"lungs above {_a(_join(sided, 'pleural effusion'))}")  # fmt: skip
-    name = _pick(rng, "opacity", "hazy opacity", "hazy consolidation" if task == "lung_xray" else "ground-glass opacity",
-                 "hazy ground-glass opacity" if task == "lung_ct" else "opacity")  # fmt: skip
+    specific = {
+        "lung_xray": ("hazy consolidation", "opacity"),
+        "lung_ct": ("ground-glass opacity", "hazy ground-glass opacity"),
+    }[task]
+    name = _pick(rng, "opacity", "hazy opacity", *specific)
     where = f"in the {zone} zone of {lung}" if zone and rng.random() < 0.6 else f"in {lung}"
     return _pick(rng, f"{_a(name)} {where}", f"lungs with {_a(name)} {where}")
 

@@ -1,4 +1,4 @@
-"""The drawing board of the simulators: coordinates, random fields and soft shapes on one 256 x 256 grid.
+"""The drawing board of the simulators: coordinates, random fields and outlines on one 256 x 256 grid.
 
 All geometry is float64, so that a mask does not depend on how a processor rounds float32; textures may be float32.
 """
@@ -70,9 +70,19 @@ def smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:
     return weights @ rng.standard_normal((cells, cells)) @ weights.T
 
 
+def texture(rng: np.random.Generator, rows: int, cols: int) -> np.ndarray:
+    """Gaussian random field like :func:`smooth_noise`, float32, with different correlation lengths down and across."""
+    return (_smoother(rows) @ rng.standard_normal((rows, cols)) @ _smoother(cols).T).astype(np.float32)
+
+
 def smooth_curve(rng: np.random.Generator, cells: int) -> np.ndarray:
     """Gaussian random curve, float64 [GRID], zero mean, unit variance, correlation length about GRID / cells."""
     return _smoother(int(cells)) @ rng.standard_normal(cells)
+
+
+def bell(x: np.ndarray) -> np.ndarray:
+    """``exp(-x ** 2)``, cut off where it underflows, because denormal numbers are slow."""
+    return np.exp(-np.minimum(x * x, 30))
 
 
 def blur(image: np.ndarray, sigma: float | tuple[float, float]) -> np.ndarray:
@@ -139,6 +149,9 @@ def ellipse_radius(
     return radius
 
 
-def soft_inside(radius: np.ndarray, width: float) -> np.ndarray:
-    """1 inside (radius below 1), 0 outside, with a linear edge of the given width in units of the radius."""
-    return np.clip((1 - radius) / width + 0.5, 0, 1)
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part (sharing edges) of a bool mask; an empty mask stays empty."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])

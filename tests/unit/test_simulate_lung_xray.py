@@ -1,18 +1,25 @@
 """The chest radiograph simulator: physics of the projection, truth of masks and attributes, counterfactuals."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from medclipsam_utils.simulate import lung_xray, projection
+from medclipsam_utils.simulate import lung_xray
 from medclipsam_utils.simulate.fields import GRID, Streams
+from medclipsam_utils.simulate.lung_xray import detector, film
+from medclipsam_utils.simulate.lung_xray import projection as projection
 
 CHEST = [finding for finding in lung_xray.FINDINGS if finding != "abdomen"]
 
 
-def make(seed, finding):
+def draw(seed, finding):
     children = np.random.SeedSequence(seed).spawn(3)
     return lung_xray.draw(finding, Streams(*(np.random.default_rng(child) for child in children)))
+
+
+make = cache(draw)
 
 
 def width(area):
@@ -67,9 +74,9 @@ def test_hollow_tube_is_brightest_at_its_cortex_and_matches_its_chord_in_the_mid
 
 
 def test_a_radiograph_shows_thicker_bodies_brighter():
-    exposure = projection.Exposure(0.5, 30, 0.0, 0.0, 0.0, 0.0, 0.02, 0.98, 1.0, 0.0, 0.1, 0.9)
+    exposure = detector.Exposure(0.5, 30, 0.0, 0.0, 0.0, 0.0, 0.02, 0.98, 1.0, 0.0, 0.1, 0.9)
     thickness = np.tile(np.linspace(1, 4, GRID), (GRID, 1))
-    grey = projection.radiograph(thickness, thickness, exposure, np.zeros((GRID, GRID)))
+    grey = detector.radiograph(thickness, thickness, exposure, np.zeros((GRID, GRID)))
     assert (np.diff(grey[128, 20:236]) > 0).all()
 
 
@@ -107,7 +114,7 @@ def test_lungs_are_darker_than_the_rest_of_the_body():
 
 @pytest.mark.parametrize("finding", list(lung_xray.FINDINGS))
 def test_the_same_streams_draw_the_same(finding):
-    first, second = make(5, finding), make(5, finding)
+    first, second = draw(5, finding), draw(5, finding)
     np.testing.assert_array_equal(first.grey, second.grey)
     np.testing.assert_array_equal(first.mask, second.mask)
     assert first.attributes == second.attributes
@@ -127,6 +134,18 @@ def test_counterfactual_changes_the_lungs_alone(finding):
         assert change[clear.mask].mean() > 2.5 * change[~near].mean()
     if finding == "opacity":
         np.testing.assert_array_equal(clear.mask, ill.mask)
+
+
+@pytest.mark.parametrize("finding", ["opacity", "effusion", "cardiomegaly"])
+def test_another_lesion_stream_draws_another_finding_in_the_same_chest(finding):
+    def with_lesion(seed):
+        anatomy, _, acquisition = (np.random.default_rng(child) for child in np.random.SeedSequence(4).spawn(3))
+        return lung_xray.draw(finding, Streams(anatomy, np.random.default_rng(seed), acquisition))
+
+    first, second = with_lesion(98), with_lesion(99)
+    assert not np.array_equal(first.grey, second.grey)
+    for name in ("spine", "ribs", "clavicles"):
+        np.testing.assert_array_equal(first.structures[name], second.structures[name])
 
 
 def test_streams_are_used_up_equally_whatever_the_finding():
@@ -179,11 +198,11 @@ def test_abdomen_has_no_chest_attributes():
 
 
 def test_every_burned_in_text_can_be_written():
-    for text in (*lung_xray._TEXTS, "L", "R"):
-        stamp = lung_xray._stamp(text, 9.0)
+    for text in (*film.TEXTS, "L", "R"):
+        stamp = film._stamp(text, 9.0)
         assert stamp.shape == (9, 6 * len(text) + 2)
         assert stamp.min() == 0 and stamp.max() == 1
-    letter = lung_xray._stamp("L", 9.0)[1:8, 2:7]
+    letter = film._stamp("L", 9.0)[1:8, 2:7]
     np.testing.assert_array_equal(letter[:, 0], 1)
     np.testing.assert_array_equal(letter[-1], 1)
     assert letter.sum() == 11

@@ -1,4 +1,4 @@
-"""How an ultrasound scanner makes a picture: beams, attenuation, speckle, display, and what is burned in.
+"""How an ultrasound scanner makes a picture: beams, attenuation, speckle and display.
 
 A scanner listens along many beams. Every array here called *echo* or *beam* is a **beam grid** [GRID, GRID]: rows are
 depth below the probe's face, columns are beams, whatever the probe. The steps are those of B-mode:
@@ -21,82 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from .fields import COLS, GRID, ROWS, blur
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Where the beams lie on the screen; lengths in pixels, angles in radians.
-
-    Attributes:
-        kind: ``"rectangle"`` or ``"trapezoid"`` (linear probes), or ``"sector"`` (curved probe).
-        top, left, height, width: the window that the field of view is clipped to.
-        apex: distance from the probe's face up to the point where all beams would meet; unused for a rectangle.
-        spread: half-width of the face for linear probes; half of the opening angle for a sector.
-    """
-
-    kind: str
-    top: float
-    left: float
-    height: float
-    width: float
-    apex: float
-    spread: float
-
-    @property
-    def _centre(self) -> float:
-        return self.left + self.width / 2 - 0.5
-
-    @property
-    def _apex_row(self) -> float:
-        return self.top - 0.5 - self.apex * np.cos(self.spread)
-
-    @property
-    def depth(self) -> float:
-        """Length of the central beam in pixels."""
-        return self.height if self.kind != "sector" else self.top + self.height - 0.5 - self._apex_row - self.apex
-
-    @property
-    def lateral_scale(self) -> float:
-        """Pixels on the screen from one beam to the next, at half of the depth."""
-        if self.kind == "sector":
-            return 2 * self.spread * (self.apex + self.depth / 2) / GRID
-        return 2 * self.spread * (1 + self.depth / 2 / self.apex * (self.kind == "trapezoid")) / GRID
-
-    def to_beam(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Depth (0 at the face, 1 at the end) and beam (-1 leftmost, 1 rightmost) of screen positions."""
-        dx = col - self._centre
-        if self.kind == "sector":
-            dy = row - self._apex_row
-            return (np.hypot(dx, dy) - self.apex) / self.depth, np.arctan2(dx, dy) / self.spread
-        down = row + 0.5 - self.top
-        widening = 1 + down / self.apex if self.kind == "trapezoid" else 1.0
-        return down / self.height, dx / (self.spread * widening)
-
-    def to_screen(self, depth: np.ndarray, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column of positions in the beam grid; the inverse of :meth:`to_beam`."""
-        if self.kind == "sector":
-            radius, angle = self.apex + depth * self.depth, beam * self.spread
-            return self._apex_row + radius * np.cos(angle), self._centre + radius * np.sin(angle)
-        down = depth * self.height
-        widening = 1 + down / self.apex if self.kind == "trapezoid" else 1.0
-        return self.top - 0.5 + down, self._centre + beam * self.spread * widening
-
-    def visible(self) -> np.ndarray:
-        """Pixels of the screen that show tissue, bool [GRID, GRID]."""
-        depth, beam = self.to_beam(ROWS, COLS)
-        middle = self.top + self.height / 2 - 0.5
-        window = (np.abs(COLS - self._centre) <= self.width / 2) & (np.abs(ROWS - middle) <= self.height / 2)
-        return window & (depth >= 0) & (depth <= 1) & (np.abs(beam) <= 1)
-
-    def scan_convert(self, beam_image: np.ndarray) -> np.ndarray:
-        """Carry a beam grid to the screen by linear interpolation; outside the field of view it means nothing."""
-        depth, beam = self.to_beam(ROWS, COLS)
-        where = [GRID * depth - 0.5, GRID * (beam + 1) / 2 - 0.5]
-        return ndimage.map_coordinates(beam_image, where, order=1, mode="nearest")
+from ..fields import GRID, blur
+from .probe import Probe
 
 
 @dataclass(frozen=True)
@@ -192,39 +120,3 @@ def compress(received: np.ndarray, scanner: Scanner) -> np.ndarray:
     if scanner.smoothing > 0:
         grey = (1 - scanner.smoothing) * grey + scanner.smoothing * blur(grey, (0.7, 1.2))
     return np.clip(scanner.pedestal + (1 - scanner.pedestal) * grey**scanner.gamma, 0, 1)
-
-
-def burn_text(grey: np.ndarray, row: float, col: float, text: str, brightness: float) -> None:
-    """Write a line of text into a picture, in place; ``row`` and ``col`` are its upper left corner."""
-    font = ImageFont.load_default_imagefont()
-    left, top, right, bottom = font.getbbox(text)
-    strip = Image.new("L", (int(right - left), int(bottom - top)))
-    ImageDraw.Draw(strip).text((-left, -top), text, fill=255, font=font)
-    letters = np.asarray(strip) > 127
-    row, col = round(row), round(col)
-    letters = letters[max(-row, 0) : max(GRID - row, 0), max(-col, 0) : max(GRID - col, 0)]
-    row, col = max(row, 0), max(col, 0)
-    grey[row : row + letters.shape[0], col : col + letters.shape[1]][letters] = brightness
-
-
-def burn_caliper(
-    grey: np.ndarray, start: tuple[float, float], end: tuple[float, float], brightness: float, arm: int, kind: str,
-    dotted: bool,
-) -> None:  # fmt: skip
-    """Mark a measured distance, in place: ``kind`` (``"+"`` or ``"x"``) at both ends, and dots between them."""
-    slant = 1 if kind == "x" else 0
-    for row, col in (start, end):
-        for step in range(-arm, arm + 1):
-            _dot(grey, row + step, col + slant * step, brightness)
-            _dot(grey, row - slant * step, col + step, brightness)
-    if dotted:
-        count = int(np.hypot(end[0] - start[0], end[1] - start[1]) // 3)
-        for share in np.linspace(0, 1, max(count, 2)):
-            row, col = start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
-            _dot(grey, row, col, 0.7 * brightness)
-
-
-def _dot(grey: np.ndarray, row: float, col: float, brightness: float) -> None:
-    row, col = round(row), round(col)
-    if 0 <= row < GRID and 0 <= col < GRID:
-        grey[row, col] = max(grey[row, col], brightness)
