@@ -2,7 +2,8 @@
 
 Masks are drawn as outlines with a dark rim, so that they stay visible on bright and dark tissue, in greyscale print
 and to colour-blind readers: the reference is solid, a prediction is dashed, and the colours are from Wong's palette
-(Nature Methods 2011). Every function returns the matplotlib figure and leaves showing or saving to the caller.
+(Nature Methods 2011). Figures are as wide as a page's text and lettered so that they can be read on a phone. Every
+function returns the matplotlib figure and leaves showing or saving to the caller.
 """
 
 from __future__ import annotations
@@ -12,14 +13,36 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .metrics import Interval
+
 #: Colours that differ in hue and in lightness (Wong 2011).
 ORANGE, SKY, GREEN, BLUE, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 
+#: Width of a figure in inches. On a phone, where it shrinks to about 360 pixels, 11-point letters stay readable.
+WIDTH = 5.6
+
+_LETTERS = 11
+_LINE_STYLES = ("-", "--", ":", "-.")
+_LINE_COLORS = (BLUE, VERMILION, GREEN, ORANGE)
 _RIM = [patheffects.withStroke(linewidth=2.6, foreground="black", alpha=0.7)]
+
+
+def use_book_style() -> None:
+    """Draw every later figure of this notebook in the book's style: letter size, resolution, JPEG inside the notebook.
+
+    Noisy images take a quarter of the space as JPEG, which keeps a notebook small enough to share. Outside of a
+    notebook only the style is set.
+    """
+    plt.rcParams.update({"font.size": _LETTERS, "axes.titlesize": _LETTERS, "figure.dpi": 130})
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
 
 
 def outline(axes: Axes, mask: np.ndarray, color: str = ORANGE, dashed: bool = False) -> None:
@@ -72,46 +95,68 @@ def show_image(
         outline(axes, mask)
     if prediction is not None:
         outline(axes, prediction, SKY, dashed=True)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=_LETTERS)
     axes.set_axis_off()
     return axes.figure
 
 
-def contact_sheet(samples: Sequence, columns: int = 4, titles: Sequence[str] | None = None, outlines=True) -> Figure:
+def show_views(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    masks: Sequence[np.ndarray | None] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """Several images side by side.
+
+    Args:
+        images: uint8 [H, W, 3] each, of any size.
+        titles: one an image.
+        masks: bool [H, W] or None for each image, drawn as outlines.
+        columns: pictures in a row; more than 3 are hard to read on a phone.
+
+    Raises:
+        ValueError: no images, or another number of titles or masks.
+    """
+    if not len(images):
+        raise ValueError("there are no images to show")
+    masks = [None] * len(images) if masks is None else masks
+    if not len(images) == len(titles) == len(masks):
+        raise ValueError(f"{len(images)} images, {len(titles)} titles and {len(masks)} masks: give as many of each")
+    rows, cell = -(-len(images) // columns), WIDTH / columns
+    lines = 1 + max(title.count("\n") for title in titles)
+    size = (WIDTH, rows * (cell + 0.22 * lines))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image, title, mask in zip(axes.flat, images, titles, masks, strict=False):
+        show_image(image, mask, title=title, axes=axis)
+    return figure
+
+
+def contact_sheet(samples: Sequence, columns: int = 3, titles: Sequence[str] | None = None) -> Figure:
     """Several samples side by side, each with its mask outlined.
 
     Args:
         samples: objects with ``image`` and ``mask`` (a :class:`~medclipsam_utils.simulate.Sample` for example).
-        columns: pictures in a row; 4 stay readable on a phone.
+        columns: pictures in a row.
         titles: one a sample; None uses each sample's ``finding``.
-        outlines: whether the masks are drawn.
 
     Raises:
         ValueError: no samples, or another number of titles.
     """
-    if not len(samples):
-        raise ValueError("a contact sheet needs at least one sample")
     titles = [sample.finding for sample in samples] if titles is None else titles
-    if len(titles) != len(samples):
-        raise ValueError(f"{len(samples)} samples but {len(titles)} titles")
-    rows = -(-len(samples) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.4 * rows), squeeze=False, layout="constrained")
-    for cell in axes.flat:
-        cell.set_axis_off()
-    for cell, sample, title in zip(axes.flat, samples, titles, strict=False):
-        show_image(sample.image, sample.mask if outlines else None, title=title, axes=cell)
-    return figure
+    return show_views([sample.image for sample in samples], titles, [sample.mask for sample in samples], columns)
 
 
 def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """An image beside the same image with every structure in its own colour and a legend.
+    """An image beside the same image with every structure in its own colour, and a legend below.
 
     Args:
         image: uint8 [H, W, 3].
         structures: masks by name, bool [H, W] each; empty ones are left out.
         title: printed above the left picture.
     """
-    figure, (plain, coloured) = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    figure, (plain, coloured) = plt.subplots(1, 2, figsize=(WIDTH, WIDTH / 2 + 1), layout="constrained")
     show_image(image, title=title, axes=plain)
     show_image(image, title="what is where", axes=coloured)
     visible = {name: mask for name, mask in structures.items() if mask.any()}
@@ -120,26 +165,69 @@ def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], tit
         layer[mask] = (*color, 0.45)
         coloured.imshow(layer)
         coloured.plot([], [], "s", color=color, label=name)
-    coloured.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1.0)
     return figure
 
 
-def histograms(groups: Mapping[str, np.ndarray], xlabel: str) -> Figure:
-    """Distributions of several groups of values as lines of different style.
+def show_counterfactual(without: np.ndarray, present: np.ndarray, mask: np.ndarray | None = None) -> Figure:
+    """The same patient without and with a finding, and where the two images differ.
+
+    Args:
+        without, present: uint8 [H, W, 3] of equal size.
+        mask: bool [H, W], the target, outlined in the second picture.
+    """
+    change = np.abs(present[..., 0].astype(int) - without[..., 0])
+    difference = np.clip(2 * change, 0, 255).astype(np.uint8)
+    return show_views([without, present, difference], ["without", "with", "difference ×2"], [None, mask, None])
+
+
+def histograms(groups: Mapping[str, np.ndarray], xlabel: str, bins: int = 48) -> Figure:
+    """Distributions of several groups of values as lines of different style, over common bins.
 
     Args:
         groups: values by group name; arrays of any shape, NaN not allowed.
         xlabel: what is measured, with its unit.
+        bins: number of bins between the smallest and the largest value of all groups.
     """
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    styles = ["-", "--", ":", "-."]
-    for (name, values), style, color in zip(
-        groups.items(), styles * 4, [BLUE, VERMILION, GREEN, ORANGE] * 4, strict=False
-    ):
-        counts, edges = np.histogram(np.ravel(values), bins=64)
-        axes.plot((edges[1:] + edges[:-1]) / 2, counts / counts.sum(), style, color=color, label=name)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel("share of pixels")
+    values = {name: np.ravel(group) for name, group in groups.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
+    shares = {name: np.histogram(group, edges)[0] / group.size for name, group in values.items()}
+    return curves((edges[1:] + edges[:-1]) / 2, shares, xlabel, "share")
+
+
+def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
+    """Several lines over one axis, told apart by style and colour.
+
+    Args:
+        x: [N].
+        lines: [N] values by the name that the legend shows; eight at most, so that all differ.
+        xlabel, ylabel: what is shown, with units.
+    """
+    if len(lines) > 8:
+        raise ValueError(f"{len(lines)} lines cannot be told apart; show 8 at most")
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    for number, (name, y) in enumerate(lines.items()):
+        style, color = _LINE_STYLES[number % 4], _LINE_COLORS[(number + number // 4) % 4]
+        axes.plot(x, y, style, color=color, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def intervals(groups: Mapping[str, Interval], xlabel: str) -> Figure:
+    """Estimates with their intervals, one a row.
+
+    Args:
+        groups: results of :func:`~medclipsam_utils.metrics.bootstrap_interval` by name.
+        xlabel: what is shown, with its unit.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.36 * len(groups)), layout="constrained")
+    for row, interval in enumerate(groups.values()):
+        axes.plot([interval.low, interval.high], [row, row], color=BLUE, linewidth=2)
+        axes.plot(interval.estimate, row, "o", color=BLUE)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel(xlabel)
     sns.despine(figure)
     return figure

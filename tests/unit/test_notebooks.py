@@ -32,7 +32,7 @@ def test_code_cells_show_one_thought_each(name):
 
 def test_every_figure_has_a_caption_and_alternative_text(name):
     for cell in code_cells(name):
-        pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        pictures = [o for o in cell.outputs if {"image/png", "image/jpeg"} & set(o.get("data", {}))]
         settings = cell.metadata.get("mystnb", {})
         if pictures:
             assert len(pictures) == 1, cell.source

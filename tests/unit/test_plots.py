@@ -6,8 +6,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from medclipsam_utils import simulate
-from medclipsam_utils.plots import contact_sheet, histograms, show_image, show_structures
+from medclipsam_utils.metrics import Interval
+from medclipsam_utils.plots import (
+    contact_sheet,
+    curves,
+    histograms,
+    intervals,
+    show_counterfactual,
+    show_image,
+    show_structures,
+    use_book_style,
+)
+from medclipsam_utils.simulate import simulate
 
 
 @pytest.fixture(autouse=True)
@@ -42,20 +52,55 @@ def test_a_contact_sheet_has_one_picture_a_sample_with_its_title():
     figure = contact_sheet(samples, columns=3)
     assert [axes.get_title() for axes in figure.axes][:5] == [sample.finding for sample in samples]
     assert len(figure.axes) == 6
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="no images to show"):
         contact_sheet([])
-    with pytest.raises(ValueError, match="5 samples but 2 titles"):
+    with pytest.raises(ValueError, match="5 images, 2 titles and 5 masks"):
         contact_sheet(samples, titles=["one", "two"])
 
 
 def test_structures_are_named_in_the_legend_and_empty_ones_left_out():
     masks = {"heart": np.eye(32, dtype=bool), "nothing": np.zeros((32, 32), bool)}
-    legend = show_structures(np.zeros((32, 32, 3), np.uint8), masks).axes[1].get_legend()
+    (legend,) = show_structures(np.zeros((32, 32, 3), np.uint8), masks).legends
     assert [text.get_text() for text in legend.get_texts()] == ["heart"]
 
 
-def test_histograms_label_their_axes_and_share_sums_to_one():
-    axes = histograms({"a": np.arange(100), "b": np.ones(10)}, "grey level").axes[0]
+def test_a_counterfactual_shows_the_difference():
+    without, present = np.full((32, 32, 3), 100, np.uint8), np.full((32, 32, 3), 100, np.uint8)
+    present[8:16, 8:16] = 40
+    difference = show_counterfactual(without, present).axes[2].images[0].get_array()
+    assert difference[8:16, 8:16].min() == 120 and difference[20:].max() == 0
+
+
+def test_histograms_share_their_bins_and_sum_to_one():
+    axes = histograms({"a": np.arange(100), "b": np.full((5, 2), 200)}, "grey level").axes[0]
     assert axes.get_xlabel() == "grey level"
-    assert [line.get_ydata().sum() for line in axes.lines] == pytest.approx([1, 1])
-    assert len({line.get_linestyle() for line in axes.lines}) == 2
+    first, second = axes.lines
+    assert first.get_ydata().sum() == pytest.approx(1) and second.get_ydata().sum() == pytest.approx(1)
+    np.testing.assert_array_equal(first.get_xdata(), second.get_xdata())
+    assert first.get_ydata()[-1] == 0 and second.get_ydata()[-1] == 1
+
+
+def test_eight_curves_differ_and_nine_are_refused():
+    lines = {str(number): np.arange(3) for number in range(9)}
+    with pytest.raises(ValueError, match="9 lines cannot be told apart"):
+        curves(np.arange(3), lines, "x", "y")
+    del lines["8"]
+    axes = curves(np.arange(3), lines, "x", "y").axes[0]
+    assert len({(line.get_linestyle(), line.get_color()) for line in axes.lines}) == 8
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+
+
+def test_intervals_read_from_top_to_bottom():
+    axes = intervals({"first": Interval(0.5, 0.4, 0.7), "second": Interval(0.1, 0.0, 0.2)}, "DSC").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.transData.transform((0, 0))[1] > axes.transData.transform((0, 1))[1]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.4, 0.7])
+
+
+def test_letters_can_be_read_on_a_phone():
+    with plt.rc_context():
+        use_book_style()
+        sample = simulate("lung_ct", 0, size=32)
+        figure = contact_sheet([sample] * 3)
+        points = [axes.title.get_fontsize() for axes in figure.axes]
+        assert min(points) / 72 * 358 / figure.get_figwidth() > 9  # pixels, on a page 390 wide
