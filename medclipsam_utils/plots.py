@@ -104,6 +104,7 @@ def show_views(
     images: Sequence[np.ndarray],
     titles: Sequence[str],
     masks: Sequence[np.ndarray | None] | None = None,
+    predictions: Sequence[np.ndarray | None] | None = None,
     columns: int = 3,
 ) -> Figure:
     """Several images side by side.
@@ -111,41 +112,51 @@ def show_views(
     Args:
         images: uint8 [H, W, 3] each, of any size.
         titles: one an image.
-        masks: bool [H, W] or None for each image, drawn as outlines.
+        masks: bool [H, W] or None for each image, the references, drawn as solid outlines.
+        predictions: the same, drawn as dashed outlines.
         columns: pictures in a row; more than 3 are hard to read on a phone.
 
     Raises:
-        ValueError: no images, or another number of titles or masks.
+        ValueError: no images, or another number of titles, masks or predictions.
     """
     if not len(images):
         raise ValueError("there are no images to show")
     masks = [None] * len(images) if masks is None else masks
-    if not len(images) == len(titles) == len(masks):
-        raise ValueError(f"{len(images)} images, {len(titles)} titles and {len(masks)} masks: give as many of each")
+    predictions = [None] * len(images) if predictions is None else predictions
+    for name, values in (("titles", titles), ("masks", masks), ("predictions", predictions)):
+        if len(values) != len(images):
+            raise ValueError(f"{len(images)} images but {len(values)} {name}: give one for each image")
     rows, cell = -(-len(images) // columns), WIDTH / columns
     lines = 1 + max(title.count("\n") for title in titles)
     size = (WIDTH, rows * (cell + 0.22 * lines))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, image, title, mask in zip(axes.flat, images, titles, masks, strict=False):
-        show_image(image, mask, title=title, axes=axis)
+    for axis, image, mask, prediction, title in zip(axes.flat, images, masks, predictions, titles, strict=False):
+        show_image(image, mask, prediction, title, axis)
     return figure
 
 
-def contact_sheet(samples: Sequence, columns: int = 3, titles: Sequence[str] | None = None) -> Figure:
+def contact_sheet(
+    samples: Sequence,
+    columns: int = 3,
+    titles: Sequence[str] | None = None,
+    predictions: Sequence[np.ndarray] | None = None,
+) -> Figure:
     """Several samples side by side, each with its mask outlined.
 
     Args:
         samples: objects with ``image`` and ``mask`` (a :class:`~medclipsam_utils.simulate.Sample` for example).
         columns: pictures in a row.
         titles: one a sample; None uses each sample's ``finding``.
+        predictions: bool [H, W], one a sample, drawn as dashed outlines.
 
     Raises:
-        ValueError: no samples, or another number of titles.
+        ValueError: no samples, or another number of titles or predictions.
     """
     titles = [sample.finding for sample in samples] if titles is None else titles
-    return show_views([sample.image for sample in samples], titles, [sample.mask for sample in samples], columns)
+    images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
+    return show_views(images, titles, masks, predictions, columns)
 
 
 def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], title: str = "") -> Figure:

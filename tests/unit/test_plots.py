@@ -54,7 +54,7 @@ def test_a_contact_sheet_has_one_picture_a_sample_with_its_title():
     assert len(figure.axes) == 6
     with pytest.raises(ValueError, match="no images to show"):
         contact_sheet([])
-    with pytest.raises(ValueError, match="5 images, 2 titles and 5 masks"):
+    with pytest.raises(ValueError, match="5 images but 2 titles"):
         contact_sheet(samples, titles=["one", "two"])
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +157,11 @@ def test_captions_teach_every_word_that_the_prompts_use():
 def test_an_unknown_prompt_kind_is_refused():
     with pytest.raises(ValueError, match="unknown prompt kind 'P9'"):
         write_caption("lung_ct", "clear", {}, np.random.default_rng(0), kind="P9")
+
+
+def test_the_data_card_states_how_often_each_finding_is_drawn():
+    card = (Path(__file__).parents[2] / "book" / "data_card.md").read_text(encoding="utf-8")
+    for task in TASKS:
+        (row,) = re.findall(rf"^\| `{task}` \| ([^|]+) \|", card, flags=re.M)
+        shares = importlib.import_module(f"medclipsam_utils.simulate.{task}").FINDINGS
+        assert row == ", ".join(f"{finding} {100 * share:.0f} %" for finding, share in shares.items())
