@@ -4,12 +4,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE := $(shell find medclipsam_utils -name '*.py')
+LOOK := _config.yml _toc.yml $(wildcard book/_static/* book/_ext/*.py)
 SITE := _build/html/index.html
 
 .PHONY: book test lint unit notebooks-test site browser notebooks clean
 .DEFAULT_GOAL := book
 
-book: $(VENV)/.installed _build/.package
+book: $(VENV)/.installed _build/.package _build/.look
 	@echo "== Building the book: notebooks that changed are run, the others come from the cache =="
 	@$(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going \
 		|| { rm -rf _build/.doctrees; echo "The book was not built: see the warnings above."; exit 1; }
@@ -56,6 +57,10 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt pyproj
 # The cache of executed notebooks knows their cells only: forget it when the package or its versions change.
 _build/.package: $(PACKAGE) constraints.txt
 	@rm -rf _build/.jupyter_cache && mkdir -p _build && touch $@
+
+# Sphinx writes a page again when its text changes, not when the look of all pages or the list of them does.
+_build/.look: $(LOOK)
+	@rm -rf _build/html && mkdir -p _build && touch $@
 
 clean:
 	rm -rf _build

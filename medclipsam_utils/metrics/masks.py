@@ -31,7 +31,7 @@ def dice(pred: ArrayLike, true: ArrayLike) -> float:
         true: reference mask, alike.
 
     Returns:
-        2 |P ∩ T| / (|P| + |T|), from 0 to 1. Both empty: 1.0; one empty: 0.0.
+        ``2 |P ∩ T| / (|P| + |T|)``, from 0 to 1. Both empty: 1.0; one empty: 0.0.
 
     Raises:
         ValueError: a mask is not [H, W], has other values than 0 and 1, or the two differ in shape.

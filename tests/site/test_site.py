@@ -10,7 +10,7 @@ HTML = Path(__file__).parents[2] / "_build" / "html"
 PAGES = sorted(
     str(path.relative_to(HTML))
     for path in HTML.rglob("*.html")
-    if not path.relative_to(HTML).parts[0].startswith("_") and path.name != "genindex.html"
+    if not path.relative_to(HTML).parts[0].startswith("_") and path.name not in ("index.html", "genindex.html")
 )
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 
@@ -45,8 +45,11 @@ def opened(request, chromium, site):
     return results
 
 
-def test_the_book_has_its_pages():
-    assert "index.html" in PAGES
+def test_the_book_has_its_pages_and_opens_at_the_first(chromium, site):
+    page = chromium.new_page()
+    page.goto(f"{site}/index.html")
+    page.wait_for_url(f"{site}/book/intro.html")
+    page.close()
     assert {"book/intro.html", "notebooks/00_tour.html", "notebooks/01_data.html"} <= set(PAGES)
 
 

@@ -1,4 +1,8 @@
-"""Show equations without a network: MathJax comes from a Python package and is copied into the built site."""
+"""Keep the built book free of the network.
+
+MathJax comes from a Python package and is copied into the site. Thebe, which would fetch a kernel's scripts from
+elsewhere and declares its settings twice on a page, is left out.
+"""
 
 import shutil
 from importlib.resources import files
@@ -22,7 +26,13 @@ def copy_mathjax(app, exception):
     shutil.copytree(source / FONTS, target / FONTS, dirs_exist_ok=True)
 
 
+def leave_thebe_out(app, pagename, templatename, context, doctree):
+    scripts = context.get("script_files", [])
+    scripts[:] = [script for script in scripts if "thebe" not in f"{script.filename}{script.attributes}".lower()]
+
+
 def setup(app):
     app.connect("config-inited", use_local_mathjax)
+    app.connect("html-page-context", leave_thebe_out, priority=900)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
