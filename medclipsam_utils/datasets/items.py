@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ Item = dict[str, Any]
 Transform = Callable[[Item], Item]
 
 
-class ItemDataset(Dataset):
+class ItemDataset(Dataset, ABC):
     """A map-style dataset of items, see :mod:`medclipsam_utils.datasets`. It can be iterated over and pickled."""
 
     def __init__(self, size: int | None, transform: Transform | None):
@@ -25,13 +26,13 @@ class ItemDataset(Dataset):
         self.size = size
         self.transform = transform
 
+    @abstractmethod
     def __len__(self) -> int:
         """How many items there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, index: int) -> Item:
         """Item ``index`` from 0 to len - 1, before ``transform``."""
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> Item:
         """Item ``index``; negative ones count from the end.
