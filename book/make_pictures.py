@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 from medclipsam_utils import TASKS, simulate
 from medclipsam_utils.plots import contact_sheet
 

@@ -2,15 +2,17 @@
 
 Masks are drawn as outlines with a dark rim, so that they stay visible on bright and dark tissue, in greyscale print
 and to colour-blind readers: the reference is solid, a prediction is dashed, and the colours are from Wong's palette
-(Nature Methods 2011). Figures are as wide as a page's text and lettered so that they can be read on a phone. Every
-function returns the matplotlib figure and leaves showing or saving to the caller.
+(Nature Methods 2011). Figures are as wide as a page's text and lettered so that they can be read on a phone.
+
+Every function returns a matplotlib figure and leaves the rest to the caller: as the last value of a notebook's cell it
+is shown, ``figure.savefig(path)`` saves it. The figures are not pyplot's, so none is shown twice or kept in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import seaborn as sns
 from IPython import get_ipython
@@ -38,11 +40,15 @@ def use_book_style() -> None:
     Noisy images take a quarter of the space as JPEG, which keeps a notebook small enough to share. Outside of a
     notebook only the style is set.
     """
-    plt.rcParams.update({"font.size": _LETTERS, "axes.titlesize": _LETTERS, "figure.dpi": 130})
+    matplotlib.rcParams.update({"font.size": _LETTERS, "axes.titlesize": _LETTERS, "figure.dpi": 130})
     if get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def outline(axes: Axes, mask: np.ndarray, color: str = ORANGE, dashed: bool = False) -> None:
@@ -89,7 +95,7 @@ def show_image(
         The figure that was drawn on.
     """
     if axes is None:
-        _, axes = plt.subplots(figsize=(4, 4), layout="constrained")
+        axes = _new_figure(4, 4).subplots()
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
     if mask is not None:
         outline(axes, mask)
@@ -128,8 +134,8 @@ def show_views(
             raise ValueError(f"{len(images)} images but {len(values)} {name}: give one for each image")
     rows, cell = -(-len(images) // columns), WIDTH / columns
     lines = 1 + max(title.count("\n") for title in titles)
-    size = (WIDTH, rows * (cell + 0.22 * lines))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure = _new_figure(WIDTH, rows * (cell + 0.22 * lines))
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, mask, prediction, title in zip(axes.flat, images, masks, predictions, titles, strict=False):
@@ -167,7 +173,8 @@ def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], tit
         structures: masks by name, bool [H, W] each; empty ones are left out.
         title: printed above the left picture.
     """
-    figure, (plain, coloured) = plt.subplots(1, 2, figsize=(WIDTH, WIDTH / 2 + 1), layout="constrained")
+    figure = _new_figure(WIDTH, WIDTH / 2 + 1)
+    plain, coloured = figure.subplots(1, 2)
     show_image(image, title=title, axes=plain)
     show_image(image, title="what is where", axes=coloured)
     visible = {name: mask for name, mask in structures.items() if mask.any()}
@@ -216,7 +223,8 @@ def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: 
     """
     if len(lines) > 8:
         raise ValueError(f"{len(lines)} lines cannot be told apart; show 8 at most")
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    figure = _new_figure(WIDTH, 3.2)
+    axes = figure.subplots()
     for number, (name, y) in enumerate(lines.items()):
         style, color = _LINE_STYLES[number % 4], _LINE_COLORS[(number + number // 4) % 4]
         axes.plot(x, y, style, color=color, label=name)
@@ -233,7 +241,8 @@ def intervals(groups: Mapping[str, Interval], xlabel: str) -> Figure:
         groups: results of :func:`~medclipsam_utils.metrics.bootstrap_interval` by name.
         xlabel: what is shown, with its unit.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.36 * len(groups)), layout="constrained")
+    figure = _new_figure(WIDTH, 0.8 + 0.36 * len(groups))
+    axes = figure.subplots()
     for row, interval in enumerate(groups.values()):
         axes.plot([interval.low, interval.high], [row, row], color=BLUE, linewidth=2)
         axes.plot(interval.estimate, row, "o", color=BLUE)

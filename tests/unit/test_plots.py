@@ -1,10 +1,8 @@
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from medclipsam_utils.metrics import Interval
 from medclipsam_utils.plots import (
@@ -20,15 +18,10 @@ from medclipsam_utils.plots import (
 from medclipsam_utils.simulate import simulate
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 def drawn(figure):
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
 
 
 def test_the_mask_and_the_prediction_are_both_drawn_and_differ_without_colour():
@@ -98,9 +91,14 @@ def test_intervals_read_from_top_to_bottom():
 
 
 def test_letters_can_be_read_on_a_phone():
-    with plt.rc_context():
+    with matplotlib.rc_context():
         use_book_style()
         sample = simulate("lung_ct", 0, size=32)
         figure = contact_sheet([sample] * 3)
         points = [axes.title.get_fontsize() for axes in figure.axes]
         assert min(points) / 72 * 358 / figure.get_figwidth() > 9  # pixels, on a page 390 wide
+
+
+def test_a_figure_is_shown_once_as_the_value_of_its_cell():
+    show_image(np.zeros((8, 8, 3), np.uint8))
+    assert pyplot.get_fignums() == []  # a figure of pyplot's would be shown at the end of the cell once more
