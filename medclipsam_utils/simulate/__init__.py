@@ -75,7 +75,7 @@ def simulate(task: str | Task, seed: int, size: int = 256, finding: str | None =
         size: side of the square image in pixels, 32 to 1024. Images are drawn at 256 and resampled, so that a seed
             shows the same patient at every size; beyond 256 no detail is added.
         finding: one of ``FINDINGS[task]``; None draws one. The same seed with another finding is a counterfactual: the
-            same anatomy and acquisition, another finding.
+            same anatomy and acquisition, another finding (a pituitary tumour may need another slice of the person).
 
     Returns:
         A :class:`Sample`. Samples without the target (``finding=FINDINGS[task][-1]``) have an empty mask.
