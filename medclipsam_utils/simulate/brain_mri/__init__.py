@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fields import GRID, Drawing, Streams, largest_component, smooth_noise
-from .head import Head, draw_head, paint_head
+from .head import Head, bounds, draw_head, paint_head
 from .matter import Matter, Shares, draw_matter, paint_brain, paint_vessels, tissue_shares
 from .scanner import acquire
 from .setup import Setup, draw_setup
@@ -83,7 +83,7 @@ def draw(finding: str, streams: Streams) -> Drawing:
         site = Site(view, smooth, depth, brain * healthy.whole(healthy.white), brain, head & _AWAY_FROM_BORDER)
         tumour = draw_tumour(streams.lesion, finding, site)
         points = tumour.displaced(points, depth)
-    shares = tissue_shares(points, hull, person.matter, setup.thickness_mm, _bounds(depth < 2))
+    shares = tissue_shares(points, hull, person.matter, setup.thickness_mm, bounds(depth < 2))
     paint_brain(canvas, shares, person.matter)
     paint_vessels(Bodies(canvas, view, smooth, 0.4 * person.head.detail[1]), shares, depth, person.matter)
     structures |= shares.masks()
@@ -104,12 +104,6 @@ def draw(finding: str, streams: Streams) -> Drawing:
         attributes |= _attributes(finding, mask, smooth, grey, structures, person.plane)
         attributes |= {"attachment": tumour.attachment} if tumour.attachment else {}
     return Drawing(grey, mask, structures, attributes, (view.pixel_mm, view.pixel_mm))
-
-
-def _bounds(area: np.ndarray) -> tuple[slice, slice]:
-    """The smallest window around an area."""
-    rows, cols = (np.nonzero(area.any(axis=axis))[0] for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
 
 
 def _paint_tumour(

@@ -115,32 +115,49 @@ def paint_head(canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray
         if where:
             outside[where] = _smooth_minimum(outside[where], bodies.distance(centre, axes, where), 7.0)
     pixel = view.pixel_mm
+    eyes = np.zeros((GRID, GRID), bool)
+    box = bounds(outside < pixel)  # air lies around it, as it did before
+    in_box = (hull, outside, skull_end, scalp, points[2], coarse, middle, fine)
+    hull, outside, skull_end, scalp, height, coarse, middle, fine = (values[box] for values in in_box)
     within = np.clip(0.5 - outside / pixel, 0, 1)
-    canvas.paint(within, "skin")
+    canvas.paint(within, "skin", box)
     below_skin = np.clip(0.5 - (outside + 1.8) / pixel, 0, 1)
-    canvas.paint(below_skin, "fat", texture=np.clip(1 + 0.1 * coarse + 0.12 * middle, 0.3, 1.5))
+    canvas.paint(below_skin, "fat", box, np.clip(1 + 0.1 * coarse + 0.12 * middle, 0.3, 1.5))
     deep = np.clip((-outside - scalp - 1) / 3, 0, 1) * np.clip((hull - skull_end) / 2, 0, 1)
-    canvas.paint(deep * np.clip(0.85 + 0.4 * coarse + 0.45 * middle, 0, 1), "muscle")
-    eyes = _paint_face(bodies, head)
+    canvas.paint(deep * np.clip(0.85 + 0.4 * coarse + 0.45 * middle, 0, 1), "muscle", box)
+    _paint_face(bodies, head, eyes)
 
     bone = within * np.clip(0.5 + (hull - head.gap) / pixel, 0, 1) * np.clip(0.5 + (skull_end - hull) / pixel, 0, 1)
     # Below the skull, what lies around the cord are vertebrae: one every 19 mm, with soft tissue between them.
-    vertebrae = np.clip(0.4 + 0.4 * np.sin(points[2] * (2 * np.pi / 19)) + 0.25 * coarse, 0, 0.85)
-    bone *= np.where(points[2] < -70, vertebrae, 1)
-    canvas.paint(bone, "bone")
+    vertebrae = np.clip(0.4 + 0.4 * np.sin(height * (2 * np.pi / 19)) + 0.25 * coarse, 0, 0.85)
+    bone *= np.where(height < -70, vertebrae, 1)
+    canvas.paint(bone, "bone", box)
     across = np.abs(hull - (head.gap + skull_end) / 2) / (skull_end - head.gap)
     marrow = np.clip((head.diploe / 2 - across) / 0.12 + 0.3, 0, 1) * np.clip(0.7 + 0.35 * coarse + 0.25 * middle, 0, 1)
-    canvas.paint(bone * marrow, "marrow", texture=np.clip(1 + 0.15 * fine, 0.3, 1.6))
+    canvas.paint(bone * marrow, "marrow", box, np.clip(1 + 0.15 * fine, 0.3, 1.6))
     _paint_sinuses(bodies, head)
-    canvas.paint(np.clip(0.5 - (hull - head.gap) / pixel, 0, 1), "fluid")
+    canvas.paint(np.clip(0.5 - (hull - head.gap) / pixel, 0, 1), "fluid", box)
 
-    body, beyond_bone = outside < 0, hull > skull_end
-    return {
+    body = outside < 0
+    masks = {
         "head": body,
         "skull": bone > 0.5,
-        "scalp": body & beyond_bone & (outside > -scalp - 1),
-        "eyes": eyes & (hull > head.gap),
+        "scalp": body & (hull > skull_end) & (outside > -scalp - 1),
+        "eyes": eyes[box] & (hull > head.gap),
     }
+    return {name: _uncropped(mask, box) for name, mask in masks.items()}
+
+
+def bounds(area: np.ndarray) -> tuple[slice, slice]:
+    """The smallest window around an area, bool [GRID, GRID] with at least one True."""
+    rows, cols = (np.nonzero(area.any(axis=axis))[0] for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+
+
+def _uncropped(mask: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    whole = np.zeros((GRID, GRID), bool)
+    whole[box] = mask
+    return whole
 
 
 def _smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
@@ -149,8 +166,8 @@ def _smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
     return b + share * (a - b) - width * share * (1 - share)
 
 
-def _paint_face(bodies: Bodies, head: Head) -> np.ndarray:
-    """Soft tissue and bones, the orbits with muscles, nerve and eye, ears and spine; returns the mask of the eyes."""
+def _paint_face(bodies: Bodies, head: Head, eyes: np.ndarray) -> None:
+    """Soft tissue and bones, the orbits with muscles, nerve and eye, ears and spine; marks the ``eyes``."""
     _, middle, fine = head.detail
     texture = np.clip(1 + 0.18 * middle + 0.12 * fine, 0.3, 1.7)
     for centre, axes, tissue in _FACE:
@@ -159,7 +176,6 @@ def _paint_face(bodies: Bodies, head: Head) -> np.ndarray:
         bodies.pair((28 + offset_x, 40, -34 + offset_z), (2.6, 17, 3.4), "muscle")
     bodies.pair((24, 34, -33), (2.2, 20, 2.2), "white matter")  # optic nerve
     bodies.pair(_EYE, (head.eye + 1.2,) * 3, "muscle")  # sclera
-    eyes = np.zeros((GRID, GRID), bool)
     for where, share in bodies.pair(_EYE, (head.eye,) * 3, "vitreous"):
         eyes[where] |= share > 0.5
     bodies.pair((_EYE[0] + 2 * head.gaze, _EYE[1] + head.eye - 3, _EYE[2]), (5, 2.4, 5), "lens")
@@ -167,7 +183,6 @@ def _paint_face(bodies: Bodies, head: Head) -> np.ndarray:
         bodies.canvas.paint(share * np.clip(0.5 + 1.5 * middle[where], 0, 0.9), "air", where)
     for level in range(4):  # vertebral bodies
         bodies.ellipsoid((0, -22 - 3 * level, -84 - 19 * level), (16, 10, 8), "marrow", 1.5, texture)
-    return eyes
 
 
 def _paint_sinuses(bodies: Bodies, head: Head) -> None:

@@ -99,10 +99,13 @@ class Bodies:
 
     def distance(self, centre, axes, where: tuple[slice, slice]) -> np.ndarray:
         """Signed distance from an ellipsoid's surface in mm, roughly, in a window; negative inside."""
-        square = 0.0
+        total = 0.0
         for points, middle, axis in zip(self.points, centre, axes, strict=True):
-            square = square + ((points[where] - middle) * (1 / axis)) ** 2
-        return (np.sqrt(square) - 1) * min(axes) + self.rough[where]
+            square = points[where] - middle
+            square *= 1 / axis
+            square *= square
+            total = total + square
+        return (np.sqrt(total) - 1) * min(axes) + self.rough[where]
 
     def window(self, centre, axes) -> tuple[slice, slice] | None:
         """The pixels that may show an ellipsoid; None where the slice misses it."""
