@@ -73,7 +73,7 @@ def draw(finding: str, streams: Streams) -> Drawing:
     hull = sample_hull(smooth)
     depth = hull - person.head.gap
     canvas = Canvas(setup.sequence)
-    structures = paint_head(canvas, view, smooth, hull, person.head)
+    structures = paint_head(canvas, view, smooth, hull, person.head, face=not setup.stripped)
     head = structures["head"]
 
     points, tumour = smooth + person.rough_warp, None

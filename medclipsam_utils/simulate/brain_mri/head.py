@@ -91,7 +91,9 @@ def draw_head(rng: np.random.Generator) -> Head:
     )
 
 
-def paint_head(canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray, head: Head) -> dict[str, np.ndarray]:
+def paint_head(
+    canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray, head: Head, face: bool = True
+) -> dict[str, np.ndarray]:
     """Paint everything outside the hull; what is inside is left as fluid.
 
     Args:
@@ -100,6 +102,7 @@ def paint_head(canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray
         points: atlas coordinates of its pixels, float64 [3, GRID, GRID], warped.
         hull: their distance from the hull in mm, negative inside.
         head: the person.
+        face: whether what lies outside the skull is needed; a stripped image does without eyes, muscles and sinuses.
 
     Returns:
         Masks of ``"head"`` (all of it), ``"skull"``, ``"scalp"`` and ``"eyes"``, bool [GRID, GRID]; empty where not in
@@ -125,7 +128,8 @@ def paint_head(canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray
     canvas.paint(below_skin, "fat", box, np.clip(1 + 0.1 * coarse + 0.12 * middle, 0.3, 1.5))
     deep = np.clip((-outside - scalp - 1) / 3, 0, 1) * np.clip((hull - skull_end) / 2, 0, 1)
     canvas.paint(deep * np.clip(0.85 + 0.4 * coarse + 0.45 * middle, 0, 1), "muscle", box)
-    _paint_face(bodies, head, eyes)
+    if face:
+        _paint_face(bodies, head, eyes)
 
     bone = within * np.clip(0.5 + (hull - head.gap) / pixel, 0, 1) * np.clip(0.5 + (skull_end - hull) / pixel, 0, 1)
     # Below the skull, what lies around the cord are vertebrae: one every 19 mm, with soft tissue between them.
@@ -135,7 +139,8 @@ def paint_head(canvas: Canvas, view: Slice, points: np.ndarray, hull: np.ndarray
     across = np.abs(hull - (head.gap + skull_end) / 2) / (skull_end - head.gap)
     marrow = np.clip((head.diploe / 2 - across) / 0.12 + 0.3, 0, 1) * np.clip(0.7 + 0.35 * coarse + 0.25 * middle, 0, 1)
     canvas.paint(bone * marrow, "marrow", box, np.clip(1 + 0.15 * fine, 0.3, 1.6))
-    _paint_sinuses(bodies, head)
+    if face:
+        _paint_sinuses(bodies, head)
     canvas.paint(np.clip(0.5 - (hull - head.gap) / pixel, 0, 1), "fluid", box)
 
     body = outside < 0

@@ -131,8 +131,9 @@ def sample_tissue(points: np.ndarray) -> np.ndarray:
     packed = load_template().packed
     n = points.shape[1]
     total = np.zeros((n, len(CHANNELS)), np.float32)
+    share = np.empty_like(total)
     for index, weight in _corners(points + _ORIGIN[:, None], packed.shape):
-        total += packed.reshape(-1)[index].view(np.uint8).reshape(n, len(CHANNELS)) * weight[:, None]
+        total += np.multiply(packed.reshape(-1)[index].view(np.uint8).reshape(n, -1), weight[:, None], out=share)
     return total.T / 255
 
 
