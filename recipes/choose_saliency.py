@@ -1,0 +1,108 @@
+"""Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, beta, clusters and margin.
+
+    python recipes/choose_saliency.py --clip tiny --sam tiny --images 25
+
+Every setting is tried on the same images, and the best mean DSC after SAM wins. What is printed for it is the best of
+many and so too good; ``evaluate.py`` measures it again on other seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from evaluate import say
+from evaluate_saliency import (
+    BATCH,
+    CLUSTERS,
+    MARGINS,
+    Preset,
+    prompt_features,
+    saliency_maps,
+    score_map,
+    segment_from_mask,
+)
+from evaluation_cases import Case, simulated_cases, with_target
+from evaluation_tables import column, summarise, table
+from saliency_masks import coarse_mask
+from segment_anything import SamPredictor
+from simulated_data import FIRST_VALIDATION_SEED
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import Clip, load_clip, load_sam
+from medclipsam_utils.tasks import PROMPT_KINDS
+
+MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage")
+
+
+def grid(kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float]) -> list[Preset]:
+    """Every combination, with every number of clusters and every margin."""
+    return [Preset(*choice) for choice in itertools.product(kinds, layers, betas, CLUSTERS, MARGINS)]
+
+
+def score_presets(
+    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], presets: Sequence[Preset]
+) -> dict[Preset, list[dict[str, Any]]]:
+    """One dict of :data:`MEASURES` a case, by preset."""
+    rows: dict[Preset, list[dict[str, Any]]] = {preset: [] for preset in presets}
+    for start in range(0, len(cases), BATCH):
+        batch = cases[start : start + BATCH]
+        maps = {}
+        for preset in presets:
+            made = (preset.prompt, preset.layer, preset.beta)
+            if made not in maps:
+                text = prompt_features(clip, TASKS[task].prompts[preset.prompt])
+                maps[made] = saliency_maps(clip, batch, text, preset)
+                say(f"{task}: {made}, images {start + 1} to {start + len(batch)}")
+        for number, case in enumerate(batch):
+            predictor.set_image(case.image)
+            own = {made: several[number] for made, several in maps.items()}
+            for preset, row in _score(predictor, own, case, TASKS[task].n_structures, presets):
+                rows[preset].append(row)
+    return rows
+
+
+def best_table(rows: dict[Preset, list[dict[str, Any]]], count: int) -> str:
+    """Markdown: the best presets, best first."""
+    means = {preset: [summarise(column(scores, name)) for name in MEASURES] for preset, scores in rows.items()}
+    ranked = sorted(means, key=lambda preset: -means[preset][0]["mean"])[:count]
+    return table(["preset", *MEASURES], [[preset, *(f"{m['mean']:.3f}" for m in means[preset])] for preset in ranked])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
+    parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
+    parser.add_argument("--images", type=int, default=25, help="validation seeds a task, 2 or more")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--kinds", nargs="+", choices=PROMPT_KINDS, default=["P0", "P2", "P3"])
+    parser.add_argument("--layers", nargs="+", type=int, default=[3, 4, 5])
+    parser.add_argument("--betas", nargs="+", type=float, default=[0.01, 0.03, 0.1, 0.3])
+    parser.add_argument("--top", type=int, default=10, help="how many presets to print")
+    options = parser.parse_args(arguments)
+    clip, predictor = load_clip(options.clip), load_sam(options.sam)
+    presets = grid(options.kinds, options.layers, options.betas)
+    for task in options.tasks:
+        seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + options.images)
+        cases = with_target(task, simulated_cases(task, seeds))
+        rows = score_presets(clip, predictor, task, cases, presets)
+        print(f"## {task}: {len(cases)} simulated validation images\n\n{best_table(rows, options.top)}\n", flush=True)
+
+
+def _score(
+    predictor: SamPredictor, maps: dict[tuple, Any], case: Case, n_structures: int, presets: Sequence[Preset]
+) -> Iterator[tuple[Preset, dict[str, Any]]]:
+    """Measures of one case, whose image was set, for each preset."""
+    for preset in presets:
+        saliency_map = maps[preset.prompt, preset.layer, preset.beta]
+        coarse = coarse_mask(saliency_map, preset.clusters, n_structures)
+        after_sam = segment_from_mask(predictor, coarse, n_structures, preset.margin)
+        scores = score_map(saliency_map, case, preset.clusters, n_structures)
+        yield preset, {**scores, "DSC after SAM": dice(after_sam, case.mask)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The batches of the small CLIP: pairs of images with and without the target, drawn from the step's own generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from caption_facts import Caption, draw_caption, image_facts, judge
+from medclipsam_utils import TASKS
+from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, PATCH_SIZE, STD
+from simulated_data import Images
+
+GRID = IMAGE_SIZE // PATCH_SIZE
+
+
+@dataclass(frozen=True, eq=False)
+class ClipImages:
+    """Images at the size that the small CLIP sees.
+
+    Attributes:
+        pixels: uint8 [N, 128, 128]; image 2 i shows the target, image 2 i + 1 is its counterfactual without it.
+        masks: uint8 [N, 128, 128], the share of each pixel that is target, of 255.
+        facts: for each image, what is known about it (see ``simulated_data.Images``).
+        pairs: for each task, the indices of its images with the target.
+    """
+
+    pixels: np.ndarray
+    masks: np.ndarray
+    facts: list[dict]
+    pairs: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Everything that one step sees. B images, C captions, N patches that are kept.
+
+    Attributes:
+        pixels: float32 [B, 3, 128, 128], normalised.
+        captions: the C captions.
+        verdict: int8 [B, C] of TRUE, FALSE, UNKNOWN.
+        same_organ: bool [B, C].
+        names_target: bool [C], see ``clip_losses.region_text_loss``.
+        kept: int64 [B, N], the patches that the image tower sees; None for all.
+        inside, outside: bool [B, N], patches of the target and patches that have nothing of it.
+    """
+
+    pixels: Tensor
+    captions: list[Caption]
+    verdict: Tensor
+    same_organ: Tensor
+    names_target: Tensor
+    kept: Tensor | None
+    inside: Tensor
+    outside: Tensor
+
+
+def shrink(images: Images) -> ClipImages:
+    """Average 256-pixel images and masks down to 128 pixels."""
+    pixels = np.stack([_halve(image) for image in images.pixels])
+    masks = np.stack([_halve(255 * images.mask(index).astype(np.uint8)) for index in range(len(images))])
+    with_target = np.arange(0, len(images), 2)
+    if not all(images.facts[index]["present"] and not images.facts[index + 1]["present"] for index in with_target):
+        raise ValueError("images must come in pairs, with the target and without it")
+    pairs = {task: np.array([i for i in with_target if images.facts[i]["task"] == task]) for task in TASKS}
+    return ClipImages(pixels, masks, images.facts, pairs)
+
+
+def _halve(image: np.ndarray) -> np.ndarray:
+    wide = image.astype(np.uint16)
+    rows = wide[0::2] + wide[1::2]
+    return ((rows[:, 0::2] + rows[:, 1::2] + 2) // 4).astype(np.uint8)
+
+
+def draw_batch(
+    images: ClipImages, pairs_per_task: Mapping[str, int], captions_per_image: float, keep: float, rng: np.random.Generator
+) -> Batch:
+    """One batch.
+
+    Args:
+        images: what to draw from.
+        pairs_per_task: how many pairs of each task.
+        captions_per_image: 1.25 is one for each image and a second one for every fourth.
+        keep: share of the patches that the image tower sees. The two images of a pair keep the same ones, and those that
+            show the target are among them, so that what is kept says nothing about which of the two it is.
+        rng: decides everything.
+    """
+    first = np.concatenate([rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()])
+    chosen = np.stack([first, first + 1], axis=1).ravel()
+    pixels = torch.from_numpy(images.pixels[chosen]).float()[:, None] / 255
+    masks = torch.from_numpy(images.masks[chosen]).float()[:, None] / 255
+    pixels, masks = _augment(pixels, masks, rng)
+
+    share = F.avg_pool2d(masks, PATCH_SIZE).flatten(1)  # (B, GRID²)
+    inside = (share > 0.4) | ((share > 0.08) & (share >= share.amax(1, keepdim=True)))
+    outside = share < 0.04
+    kept = _keep(share, keep, rng) if keep < 1 else None
+    if kept is not None:
+        inside, outside = inside.gather(1, kept), outside.gather(1, kept)
+
+    extra = rng.permutation(len(chosen))[: round((captions_per_image - 1) * len(chosen))]
+    own = np.concatenate([np.arange(len(chosen)), extra])
+    captions = [draw_caption(images.facts[chosen[index]], rng) for index in own]
+    facts = [image_facts(images.facts[index]) for index in chosen]
+    organs = np.array([fact["organ"] for fact in facts])
+    return Batch(
+        pixels=(pixels - MEAN[0]).div(STD[0]).expand(-1, 3, -1, -1),
+        captions=captions,
+        verdict=torch.from_numpy(judge(facts, captions, own)),
+        same_organ=torch.from_numpy(organs[:, None] == np.array([caption.stated["organ"] for caption in captions])),
+        names_target=torch.tensor([_names_target(caption) for caption in captions]),
+        kept=kept,
+        inside=inside,
+        outside=outside,
+    )
+
+
+def _names_target(caption: Caption) -> bool:
+    """The caption says that the target is there and speaks of the target, not of a finding beside it."""
+    present = caption.stated["present"] == "True"
+    return present and (caption.stated["organ"] != "lungs" or caption.stated.get("finding", "clear") == "clear")
+
+
+def _keep(share: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
+    """Indices int64 [B, N] of kept patches, ascending, the same for both images of a pair."""
+    scores = torch.from_numpy(rng.random((len(share) // 2, share.shape[1]), dtype=np.float32))
+    shows_target = share[0::2] > 0.08  # the image with the target decides for both
+    lesion = shows_target & (shows_target.float().mean(1, keepdim=True) < 0.15)
+    count = round(keep * share.shape[1])
+    kept = (scores + lesion.float()).topk(count, dim=1).indices.sort(dim=1).values
+    return kept.repeat_interleave(2, dim=0)
+
+
+def _augment(pixels: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Shift, scale, rotate a little; change gamma, contrast, brightness; add noise. Both images of a pair alike."""
+    pairs = len(pixels) // 2
+    draw = lambda low, high: torch.from_numpy(  # noqa: E731
+        rng.uniform(low, high, pairs).astype(np.float32)
+    ).repeat_interleave(2)
+    angle, zoom = draw(-1, 1) * math.radians(8), torch.exp(draw(-0.16, 0.12))
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    matrix = torch.stack([cos, -sin, draw(-0.1, 0.1), sin, cos, draw(-0.1, 0.1)], dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    pixels, masks = (F.grid_sample(image, grid, align_corners=False) for image in (pixels, masks))
+    scalar = lambda low, high: draw(low, high)[:, None, None, None]  # noqa: E731
+    pixels = pixels.clamp(1e-4, 1) ** torch.exp(scalar(-0.35, 0.35))
+    pixels = (pixels - 0.4) * scalar(0.8, 1.2) + 0.4 + scalar(-0.08, 0.08)
+    noise = torch.from_numpy(rng.standard_normal(tuple(pixels.shape), dtype=np.float32))
+    return (pixels + noise * scalar(0, 0.05)).clamp(0, 1), masks

@@ -1,0 +1,69 @@
+"""The losses of the small CLIP: captions against whole images, and against the patches inside a simulated region.
+
+Both are the sigmoid loss of SigLIP (Zhai et al. 2023, eq. 1): every pair of image (or patch) and caption is a yes-or-no
+question of its own, so that one caption may be true of many images.
+"""
+
+from __future__ import annotations
+
+import torch
+from open_clip import CustomTextCLIP
+from torch import Tensor
+from torch.nn import functional as F
+
+from caption_facts import FALSE, TRUE
+
+
+def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tensor:
+    """Mean over the true pairs, plus mean over the false ones: half within the organ, half across organs.
+
+    Args:
+        logits: float32 [images, captions].
+        verdict: int [images, captions] of TRUE, FALSE, UNKNOWN; unknown pairs do not count.
+        same_organ: bool [images, captions]. Within the organ the false pairs are hard ("no tumour" on a tumour).
+    """
+    true, false = verdict == TRUE, verdict == FALSE
+    hard, easy = false & same_organ, false & ~same_organ
+    return _mean(F.softplus(-logits), true) + 0.75 * _mean(F.softplus(logits), hard) + 0.25 * _mean(F.softplus(logits), easy)
+
+
+def region_text_loss(logits: Tensor, verdict: Tensor, inside: Tensor, outside: Tensor, names_target: Tensor) -> Tensor:
+    """Patches inside the target match the captions that name it and are true; all other patches do not.
+
+    Args:
+        logits: float32 [images, patches, captions].
+        verdict: int [images, captions].
+        inside, outside: bool [images, patches]; patches on the border are neither.
+        names_target: bool [captions]: the caption says that the target is there, and its region is the target's mask.
+            A caption that denies the target is false of every patch inside one.
+    """
+    true = (verdict == TRUE)[:, None] & names_target
+    false = (verdict == FALSE)[:, None]
+    positive = inside[..., None] & true
+    beside = outside[..., None] & true
+    wrong_target = inside[..., None] & false
+    wrong_image = outside[..., None] & false & names_target
+    no = F.softplus(logits)
+    return (
+        _mean(F.softplus(-logits), positive)
+        + 0.5 * _mean(no, beside)
+        + 0.35 * _mean(no, wrong_target)
+        + 0.15 * _mean(no, wrong_image)
+    )
+
+
+def patch_features(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
+    """What the image tower would answer if it attended to one patch alone: float [B, N, D], L2-normalised.
+
+    Args:
+        tokens: float [B, N, C], the normalised output of the last block.
+    """
+    pool = clip.visual.trunk.attn_pool
+    values = F.linear(tokens, *(part.chunk(2)[1] for part in (pool.kv.weight, pool.kv.bias)))
+    pooled = pool.proj(values)
+    pooled = pooled + pool.mlp(pool.norm(pooled))
+    return F.normalize(clip.visual.head(pooled), dim=-1)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    return (values * where).sum() / where.sum().clamp(min=1)

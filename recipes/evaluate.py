@@ -1,0 +1,194 @@
+"""Judges the small models on simulated images that no training and no choice of settings has seen.
+
+    python recipes/evaluate.py --output results.json
+
+Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Seeds
+0, 1, 2 … belong to the evaluation (see ``simulated_data.py``). ``--real FOLDER`` adds real images: those in
+``FOLDER/TASK/images`` with masks of the same stem in ``FOLDER/TASK/masks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import evaluate_clip as clip_part
+from evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
+from evaluate_sam import sam_table, score_sam, summarise_sam
+from evaluation_cases import Case, real_cases, simulated_cases, with_target
+from run_files import machine, write_json
+from segment_anything import SamPredictor
+from simulated_data import FIRST_VALIDATION_SEED
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.models import Clip, load_clip, load_sam
+
+QUICK_IMAGES = 4
+
+
+@dataclass
+class Part:
+    """What one part of the evaluation found, by task: a dict of numbers for every image, and their summary."""
+
+    images: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    summary: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def evaluate_simulated(clip: Clip, predictor: SamPredictor, seeds: Sequence[int]) -> dict[str, Any]:
+    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``."""
+    sam, saliency = Part(), Part()
+    features, by_task, pairs = {}, {}, []
+    for task in TASKS:
+        cases = simulated_cases(task, seeds)
+        say(f"{task}: simulated")
+        features[task] = clip_part.encode_cases(clip, cases)
+        by_task[task] = {
+            "presence": clip_part.presence(clip, task, features[task]),
+            "findings": clip_part.classify_findings(clip, task, features[task]),
+        }
+        pairs.append(clip_part.caption_pairs(cases, features[task]))
+        _measure_masks(clip, predictor, task, with_target(task, cases), sam, saliency)
+    return {
+        "sam": asdict(sam),
+        "clip": {
+            "by_task": by_task,
+            "tasks": clip_part.classify_tasks(clip, features),
+            "retrieval": clip_part.retrieval(clip, pairs),
+        },
+        "saliency": asdict(saliency),
+    }
+
+
+def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str, Any]:
+    """The parts that need masks only, on the tasks that have two real images or more: ``"sam"`` and ``"saliency"``.
+
+    Raises:
+        ValueError: no task has; or images and masks do not fit together.
+    """
+    sam, saliency = Part(), Part()
+    for task in TASKS:
+        cases = real_cases(folder, task)
+        if len(cases) > 1:
+            _measure_masks(clip, predictor, task, cases, sam, saliency)
+    if not sam.images:
+        raise ValueError(f"{folder} has no task with two images: put them in TASK/images, with masks in TASK/masks")
+    return {"sam": asdict(sam), "saliency": asdict(saliency)}
+
+
+def simulated_report(results: Mapping[str, Any], n_seeds: int) -> str:
+    """Markdown of what :func:`evaluate_simulated` returns."""
+    clip, by_task = results["clip"], results["clip"]["by_task"]
+    questions = {f"finding, {task}": by_task[task]["findings"] for task in by_task} | {"task": clip["tasks"]}
+    sections = [
+        "## Simulated images",
+        f"{n_seeds} seeds a task that no training and no choice of settings has seen. Simulated images: these numbers "
+        "say nothing about patients. In brackets: 95 % bootstrap intervals; of differences, 95 % intervals of the "
+        "paired t-test.",
+        "### SAM, told where the target is (DSC)",
+        sam_table(results["sam"]["summary"]),
+        "### CLIP: is the target there?",
+        clip_part.presence_table({task: parts["presence"] for task, parts in by_task.items()}),
+        "### CLIP: which one is it?",
+        clip_part.classification_table(questions),
+        *(f"{name} (images)\n\n{clip_part.confusion_table(result)}" for name, result in questions.items()),
+        "### CLIP: retrieval of captions",
+        clip_part.retrieval_table(clip["retrieval"]),
+        *_saliency_sections(results["saliency"]["summary"]),
+    ]
+    return "\n\n".join(sections)
+
+
+def real_report(results: Mapping[str, Any]) -> str:
+    """Markdown of what :func:`evaluate_real` returns."""
+    counts = {task: len(rows) for task, rows in results["sam"]["images"].items()}
+    listed = ", ".join(f"{count} {TASKS[task].modality}" for task, count in counts.items())
+    sections = [
+        f"## {sum(counts.values())} real images, for orientation: not a clinical result",
+        f"{listed}. Few images of unknown selection; images of one patient count as independent, so that intervals are "
+        "too narrow. Settings were chosen on simulated images.",
+        "### SAM, told where the target is (DSC)",
+        sam_table(results["sam"]["summary"]),
+        *_saliency_sections(results["saliency"]["summary"]),
+    ]
+    return "\n\n".join(sections)
+
+
+def say(text: str) -> None:
+    """Progress, where it does not get into the tables."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
+    parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file for every number")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="also measure the real images in this folder")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--images", type=int, default=100, help="seeds a task, 2 or more")
+    amount.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES} seeds a task, to see it run")
+    options = parser.parse_args(arguments)
+    n_seeds = QUICK_IMAGES if options.quick else options.images
+    end = options.first_seed + n_seeds
+    if n_seeds < 2 or options.first_seed < 0 or end > FIRST_VALIDATION_SEED:
+        parser.error(f"choose 2 seeds or more, from 0 to {FIRST_VALIDATION_SEED - 1}: later ones were learned from")
+
+    started = time.monotonic()
+    clip, predictor = load_clip(options.clip), load_sam(options.sam)
+    results = {
+        "models": {"clip": options.clip, "sam": options.sam},
+        "data": "simulated images of medclipsam_utils.simulate",
+        "seeds": {"first": options.first_seed, "count": n_seeds},
+        "presets": {task: asdict(preset) for task, preset in PRESETS.items()},
+        "machine": machine(),
+        "simulated": evaluate_simulated(clip, predictor, range(options.first_seed, end)),
+    }
+    print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
+    if options.real:
+        results["real"] = evaluate_real(clip, predictor, options.real)
+        print(f"\n{real_report(results['real'])}")
+    results["minutes"] = round((time.monotonic() - started) / 60, 2)
+    if options.output:
+        write_json(options.output, results)
+    say(f"done in {results['minutes']} minutes")
+
+
+def _measure_masks(
+    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], sam: Part, saliency: Part
+) -> None:
+    """Fill in what SAM and saliency do on cases of one task."""
+    sam.images[task] = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
+    sam.summary[task] = summarise_sam(sam.images[task])
+    rows = score_saliency(clip, predictor, task, cases, PRESETS[task])
+    saliency.images[task] = _counted(rows, f"{task}: saliency", len(cases))
+    saliency.summary[task] = summarise_saliency(saliency.images[task], PRESETS[task])
+
+
+def _counted(rows: Iterable[dict[str, Any]], name: str, total: int) -> list[dict[str, Any]]:
+    """The rows as a list, with progress every 25."""
+    collected = []
+    for row in rows:
+        collected.append(row)
+        if len(collected) % 25 == 0 or len(collected) == total:
+            say(f"{name} {len(collected)} of {total}")
+    return collected
+
+
+def _saliency_sections(summary: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        "### Saliency: does it follow the words?",
+        preset_table({task: PRESETS[task] for task in summary}),
+        words_table(summary),
+        "### From words to a mask (DSC)",
+        mask_table(summary),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What a CLIP knows without a mask: is the target there, which finding is it, which modality, and which caption.
+
+Every score is a cosine between the embedding of an image and that of a prompt, or of the mean of several prompts. Each
+seed is drawn with every finding and without the target, so that the images of a seed share their anatomy; intervals
+draw seeds anew, not images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from evaluation_cases import Case, rotated
+from evaluation_tables import show, summarise, summarise_statistic, table
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import retrieval_accuracy
+from medclipsam_utils.models import Clip
+from medclipsam_utils.simulate import FINDINGS
+
+Features = dict[str, np.ndarray]  # by finding, float32 [n seeds, D], rows of length 1
+
+PRESENCE_PROMPTS = ("P2", "P0")
+RETRIEVAL_BATCH = 50
+
+
+def encode_cases(clip: Clip, cases: dict[str, list[Case]]) -> Features:
+    """Embeddings of every case, by finding."""
+    return {finding: clip.encode_image([case.image for case in same]).cpu().numpy() for finding, same in cases.items()}
+
+
+def mean_prompt(clip: Clip, sentences: Sequence[str]) -> np.ndarray:
+    """float32 [D] of length 1: the direction of the mean of the embeddings of some sentences."""
+    mean = clip.encode_text(sentences).mean(dim=0)
+    return (mean / mean.norm()).cpu().numpy()
+
+
+def wins(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """float64 [..., P, N]: 1 where a positive scores above a negative, ½ where they tie. Scores [..., P] and [N].
+
+    Its mean is the area under the ROC curve, AUC (Mann-Whitney).
+    """
+    return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)
+
+
+def presence(clip: Clip, task: str, features: Features) -> dict[str, Any]:
+    """AUC of "shows the target" by prompt kind, for all findings together (``"all"``) and for each.
+
+    An image's score is its cosine to the mean prompt of that kind, minus its cosine to the absent prompt.
+    """
+    *findings, without = FINDINGS[task]
+    absent = mean_prompt(clip, [TASKS[task].absent_prompt])
+    results = {}
+    for kind in PRESENCE_PROMPTS:
+        direction = mean_prompt(clip, TASKS[task].prompts[kind]) - absent
+        scores = {finding: features[finding] @ direction for finding in FINDINGS[task]}
+        groups = {"all": findings, **{finding: [finding] for finding in findings}}
+        results[kind] = {
+            "auc": {name: _auc([scores[f] for f in group], scores[without]) for name, group in groups.items()},
+            "scores": {finding: values.tolist() for finding, values in scores.items()},
+        }
+    return results
+
+
+def classify_findings(clip: Clip, task: str, features: Features) -> dict[str, Any]:
+    """Which finding does each image show? The nearest of the mean P3 prompts of each and the absent prompt."""
+    known = TASKS[task]
+    sentences = {finding: known.class_prompts.get(finding, (known.absent_prompt,)) for finding in FINDINGS[task]}
+    prompts = {finding: mean_prompt(clip, texts) for finding, texts in sentences.items()}
+    return _classify(prompts, {finding: features[finding] for finding in FINDINGS[task]})
+
+
+def classify_tasks(clip: Clip, features: dict[str, Features]) -> dict[str, Any]:
+    """Of which task is each image with its target? The nearest of the tasks' mean P2 prompts."""
+    prompts = {task: mean_prompt(clip, TASKS[task].prompts["P2"]) for task in features}
+    # A seed counts once: its findings in turn, as in the other parts.
+    images = {task: _in_turn([known[finding] for finding in FINDINGS[task][:-1]]) for task, known in features.items()}
+    return _classify(prompts, images)
+
+
+def caption_pairs(cases: dict[str, list[Case]], features: Features) -> tuple[np.ndarray, list[str]]:
+    """One image a seed, all findings and the absent target in turn: its embedding [n, D] and its caption."""
+    findings = list(cases)
+    captions = [case.caption for case in rotated(cases, findings)]
+    return _in_turn([features[finding] for finding in findings]), captions
+
+
+def retrieval(clip: Clip, pairs: Sequence[tuple[np.ndarray, list[str]]]) -> dict[str, Any]:
+    """Does an image find its own caption among 50, and a caption its image? By direction and k.
+
+    Args:
+        clip: encodes the captions.
+        pairs: of each task, embeddings [n, D] of images and their n captions; the tasks are mixed.
+
+    Pairs are shuffled once into batches of 50 (of half of the pairs, if there are fewer than 100), and the batch is the
+    unit of the interval. Simulated captions repeat and are true of several images: ``"word for word"`` is what a model
+    would reach that told captions apart by their words and by nothing else.
+    """
+    images = np.concatenate([features for features, _ in pairs])
+    captions = [caption for _, captions in pairs for caption in captions]
+    size = min(RETRIEVAL_BATCH, len(captions) // 2)
+    words = np.array([[caption == other for other in dict.fromkeys(captions)] for caption in captions], dtype=float)
+    texts = clip.encode_text(captions).cpu().numpy()
+    order = np.random.default_rng(0).permutation(len(captions))
+    batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+    return {
+        "batch_size": size,
+        "chance": {f"@{k}": k / size for k in (1, 2)},
+        "clip": _retrieval([(images[batch], texts[batch]) for batch in batches]),
+        "word for word": _retrieval([(words[batch], words[batch]) for batch in batches]),
+    }
+
+
+def presence_table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a row a task and a row each of its findings; AUC of each prompt kind."""
+    rows = []
+    for task, by_kind in results.items():
+        for name in by_kind["P2"]["auc"]:
+            cells = [by_kind[kind]["auc"][name] for kind in PRESENCE_PROMPTS]
+            n_images = f"{cells[0]['positives']} / {cells[0]['n']}"
+            rows.append([f"**{task}**" if name == "all" else name, *(show(cell) for cell in cells), n_images])
+    return table(["images with", *(f"AUC, {kind}" for kind in PRESENCE_PROMPTS), "with / without"], rows)
+
+
+def classification_table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: accuracy and the majority baseline by question."""
+    header = ["question", "classes", "accuracy", "majority", "images"]
+    return table(header, [
+        [name, len(r["classes"]), show(r["accuracy"]), f"{r['majority']:.2f}", np.sum(r["confusion"])]
+        for name, r in results.items()
+    ])  # fmt: skip
+
+
+def confusion_table(result: dict[str, Any]) -> str:
+    """Markdown: true classes in rows, answers in columns, numbers of images."""
+    classes = result["classes"]
+    rows = [[name, *counts] for name, counts in zip(classes, result["confusion"], strict=True)]
+    return table(["true \\ answer", *classes], rows)
+
+
+def retrieval_table(result: dict[str, Any]) -> str:
+    """Markdown: both directions and k in columns."""
+    names = list(result["clip"])
+    rows = [[who, *(show(result[who][name]) for name in names)] for who in ("clip", "word for word")]
+    rows.append(["chance", *(f"{result['chance'][name[-2:]]:.2f}" for name in names)])
+    return table([f"among {result['batch_size']}", *names], rows)
+
+
+def _auc(positive: list[np.ndarray], negative: np.ndarray) -> dict[str, float]:
+    """AUC of the scores [n] with each finding against those [n] without the target, all of the same n seeds."""
+    by_seed = wins(np.stack(positive), negative).mean(axis=0)  # (n seeds with a finding, n seeds without)
+    summary = summarise_statistic(lambda seeds: by_seed[np.ix_(seeds, seeds)].mean(), len(negative))
+    return {**summary, "positives": len(positive) * len(negative)}
+
+
+def _in_turn(features: list[np.ndarray]) -> np.ndarray:
+    """Row i of the result is row i of ``features[i % len(features)]``; all are [n, D]."""
+    return np.stack([features[number % len(features)][number] for number in range(len(features[0]))])
+
+
+def _classify(prompts: Features, images: Features) -> dict[str, Any]:
+    """Nearest prompt of every image; ``images`` [n, D] by true class, the same n for all."""
+    classes = list(prompts)
+    directions = np.stack([prompts[name] for name in classes])
+    answers = np.stack([(images[name] @ directions.T).argmax(axis=1) for name in classes])  # (classes, n)
+    correct = answers == np.arange(len(classes))[:, None]
+    confusion = [np.bincount(row, minlength=len(classes)).tolist() for row in answers]
+    return {
+        "classes": classes,
+        "accuracy": summarise(correct.mean(axis=0)),
+        "majority": 1 / len(classes),
+        "confusion": confusion,
+        "answers": {name: [classes[answer] for answer in row] for name, row in zip(classes, answers, strict=True)},
+    }
+
+
+def _retrieval(batches: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, float]]:
+    results = [retrieval_accuracy(images, texts, batch_size=len(images), runs=1) for images, texts in batches]
+    scores = {
+        f"{direction} @{k}": [getattr(result, name)[k] for result in results]
+        for direction, name in (("image → text", "image_to_text"), ("text → image", "text_to_image"))
+        for k in (1, 2)
+    }
+    return {name: summarise(values) for name, values in scores.items()}

@@ -1,0 +1,184 @@
+"""From words to a mask: where the saliency of a prompt lies, and how good the mask is that SAM makes of it.
+
+Saliency (M2IB) → coarse mask (k-means) → a box around each component → SAM. Beside the right prompt stand two wrong
+ones, "not there" and another organ's target: a map that follows the words lies on the target for the right one only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from bottleneck import saliency
+from evaluate_clip import mean_prompt
+from evaluate_sam import fill_boxes, move_sides, segment_boxes
+from evaluation_cases import Case, largest_parts
+from evaluation_tables import column, compare, show, show_difference, summarise, table
+from saliency_masks import coarse_mask, coverage, points_at, upsample
+from sam_prompts import box_of
+from segment_anything import SamPredictor
+from wordless_rule import largest_dark_spots
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import Clip
+
+CLUSTERS = (2, 3)
+MARGINS = (-0.1, 0.0, 0.1)
+BATCH = 25  # images a call of the bottleneck
+OTHER_TASK = MappingProxyType(
+    {"breast_ultrasound": "brain_mri", "brain_mri": "lung_ct", "lung_xray": "brain_mri", "lung_ct": "breast_ultrasound"}
+)
+PROMPTS = ("right", "absent", "other organ")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a task's saliency is made and read; chosen on validation seeds by ``choose_saliency.py``.
+
+    Attributes:
+        prompt: kind of the prompts whose mean is asked, ``"P0"`` to ``"P3"``.
+        layer: block, from 0, after which the bottleneck sits.
+        beta: price of information.
+        clusters: of k-means, one of :data:`CLUSTERS`.
+        margin: share of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
+    """
+
+    prompt: str
+    layer: int
+    beta: float
+    clusters: int
+    margin: float
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "breast_ultrasound": Preset("P2", layer=3, beta=0.1, clusters=3, margin=0.0),
+        "brain_mri": Preset("P2", layer=3, beta=0.1, clusters=3, margin=0.0),
+        "lung_xray": Preset("P0", layer=5, beta=0.03, clusters=2, margin=0.0),
+        "lung_ct": Preset("P2", layer=5, beta=0.03, clusters=2, margin=0.0),
+    }
+)
+
+
+def score_saliency(
+    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], preset: Preset
+) -> Iterator[dict[str, Any]]:
+    """Every measure of every case, one dict a case."""
+    texts = {name: prompt_features(clip, sentences) for name, sentences in _sentences(task, preset.prompt).items()}
+    for start in range(0, len(cases), BATCH):
+        batch = cases[start : start + BATCH]
+        maps = {name: saliency_maps(clip, batch, text, preset) for name, text in texts.items()}
+        for number, case in enumerate(batch):
+            yield _score(predictor, {name: maps[name][number] for name in maps}, case, task, preset)
+
+
+def prompt_features(clip: Clip, sentences: Sequence[str]) -> torch.Tensor:
+    """The mean prompt, float32 [D] of length 1, where the model is."""
+    return torch.from_numpy(mean_prompt(clip, sentences)).to(clip.device)
+
+
+def saliency_maps(clip: Clip, cases: Sequence[Case], text: torch.Tensor, preset: Preset) -> list[np.ndarray]:
+    """A map float32 [H, W], 0 and more, of each case."""
+    grids = saliency(clip, [case.image for case in cases], text, layer=preset.layer, beta=preset.beta)
+    return [upsample(grid, case.mask.shape) for grid, case in zip(grids.cpu().numpy(), cases, strict=True)]
+
+
+def score_map(saliency_map: np.ndarray, case: Case, clusters: int, n_structures: int) -> dict[str, float]:
+    """Pointing, coverage and coarse DSC of one map."""
+    coarse = coarse_mask(saliency_map, clusters, n_structures)
+    return {
+        "pointing": float(points_at(saliency_map, case.mask)),
+        "coverage": coverage(saliency_map, case.mask),
+        "coarse DSC": dice(coarse, case.mask),
+    }
+
+
+def coarse_boxes(coarse: np.ndarray, n_structures: int) -> list[np.ndarray]:
+    """A box around each component of a coarse mask; none if it is empty."""
+    return [box_of(part) for part in largest_parts(coarse, n_structures)]
+
+
+def segment_from_mask(predictor: SamPredictor, coarse: np.ndarray, n_structures: int, margin: float) -> np.ndarray:
+    """SAM's mask from the boxes around a coarse mask, on the image that was set."""
+    boxes = coarse_boxes(coarse, n_structures)
+    return segment_boxes(predictor, [move_sides(box, margin, coarse.shape) for box in boxes])
+
+
+def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[str, Any]:
+    """Means by measure, and comparisons: right with wrong prompts (coverage), pipeline with the rule (DSC)."""
+    names = [name for name in rows[0] if name not in ("name", "finding")]
+    means = {name: summarise(column(rows, name)) for name in names}
+    right = column(rows, "coverage, right")
+    pipeline = column(rows, _after_sam(preset.margin))
+    return {
+        **means,
+        **{f"coverage, right − {wrong}": compare(right, column(rows, f"coverage, {wrong}")) for wrong in PROMPTS[1:]},
+        "pipeline": means[_after_sam(preset.margin)],
+        "pipeline − rule": compare(pipeline, column(rows, "rule")),
+        "pipeline − SAM on rule": compare(pipeline, column(rows, "SAM on rule")),
+    }
+
+
+def preset_table(presets: Mapping[str, Preset]) -> str:
+    """Markdown: the settings of each task."""
+    names = [field.name for field in fields(Preset)]
+    return table(["task", *names], [[task, *astuple(preset)] for task, preset in presets.items()])
+
+
+def words_table(summaries: dict[str, dict[str, Any]]) -> str:
+    """Markdown: what the map makes of right and wrong words, a column a task."""
+    names = [f"{measure}, {prompt}" for measure in ("pointing", "coverage", "coarse DSC") for prompt in PROMPTS]
+    rows = [[name, *(show(summary[name]) for summary in summaries.values())] for name in (*names, "target's area")]
+    for wrong in PROMPTS[1:]:
+        name = f"coverage, right − {wrong}"
+        rows.append([name, *(show_difference(summary[name]) for summary in summaries.values())])
+    return table(["measure", *summaries], rows)
+
+
+def mask_table(summaries: dict[str, dict[str, Any]]) -> str:
+    """Markdown: DSC from the coarse mask to the pipeline's result, and the rule without words, a column a task."""
+    names = [*(_by_kmeans(clusters) for clusters in CLUSTERS), "filled coarse box"]
+    names += [*(_after_sam(margin) for margin in MARGINS), "pipeline", "rule", "SAM on rule"]
+    rows = [[name, *(show(summary[name]) for summary in summaries.values())] for name in names]
+    for name in ("pipeline − rule", "pipeline − SAM on rule"):
+        rows.append([name, *(show_difference(summary[name]) for summary in summaries.values())])
+    rows.append(["images", *(summary["rule"]["n"] for summary in summaries.values())])
+    return table(["DSC", *summaries], rows)
+
+
+def _sentences(task: str, kind: str) -> dict[str, Sequence[str]]:
+    absent, other = [TASKS[task].absent_prompt], TASKS[OTHER_TASK[task]].prompts[kind]
+    return dict(zip(PROMPTS, (TASKS[task].prompts[kind], absent, other), strict=True))
+
+
+def _by_kmeans(clusters: int) -> str:
+    return f"coarse mask, {clusters} clusters"
+
+
+def _after_sam(margin: float) -> str:
+    return f"SAM, box {margin:+.0%}" if margin else "SAM, box"
+
+
+def _score(
+    predictor: SamPredictor, maps: dict[str, np.ndarray], case: Case, task: str, preset: Preset
+) -> dict[str, Any]:
+    count = TASKS[task].n_structures
+    row: dict[str, Any] = {"name": case.name, "finding": case.finding, "target's area": float(case.mask.mean())}
+    for prompt, saliency_map in maps.items():
+        scores = score_map(saliency_map, case, preset.clusters, count)
+        row |= {f"{measure}, {prompt}": score for measure, score in scores.items()}
+    coarse = {clusters: coarse_mask(maps["right"], clusters, count) for clusters in CLUSTERS}
+    row |= {_by_kmeans(clusters): dice(mask, case.mask) for clusters, mask in coarse.items()}
+    chosen, rule = coarse[preset.clusters], largest_dark_spots(case.image, count)
+    row["filled coarse box"] = dice(fill_boxes(coarse_boxes(chosen, count), case.mask.shape), case.mask)
+    predictor.set_image(case.image)
+    for margin in MARGINS:
+        row[_after_sam(margin)] = dice(segment_from_mask(predictor, chosen, count, margin), case.mask)
+    row["rule"] = dice(rule, case.mask)
+    row["SAM on rule"] = dice(segment_from_mask(predictor, rule, count, margin=0.0), case.mask)
+    return row

@@ -1,0 +1,86 @@
+"""From a saliency map to its peak, its share on the target, and a coarse mask.
+
+Coarse mask, after the paper: k-means on the values of the map, the highest cluster, and of that the connected component
+that holds the peak (one tumour) or the two largest ones (two lungs). With 2 clusters a small bright peak drowns in what
+is half bright; 3 clusters keep them apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from evaluation_cases import largest_parts
+from skimage.measure import label
+from torch.nn import functional as F
+
+# A map that varies by less than this share of its largest value is constant up to rounding, and says nothing.
+_FLAT = 1e-5
+
+
+def upsample(saliency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map on the grid of patches [g, g], bicubically on the pixels of the image, float32 [H, W], 0 at its lowest.
+
+    A constant map becomes a map of exact zeros.
+    """
+    spread = np.ptp(saliency)
+    if spread <= _FLAT * np.abs(saliency).max():
+        return np.zeros(shape, dtype=np.float32)
+    grid = torch.as_tensor((saliency - saliency.min()) / spread, dtype=torch.float32)[None, None]
+    fine = F.interpolate(grid, shape, mode="bicubic", align_corners=False)[0, 0].numpy()
+    return fine - fine.min()
+
+
+def points_at(saliency: np.ndarray, mask: np.ndarray) -> bool:
+    """The pointing game (Zhang et al. 2018): whether the peak of a map [H, W] of zeros and more is in the mask.
+
+    A map of zeros has no peak and points at nothing.
+    """
+    return bool(saliency.any() and mask.flat[saliency.argmax()])
+
+
+def coverage(saliency: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the sum of a map [H, W] of zeros and more that lies in the mask; 0 of a map of zeros."""
+    total = saliency.sum(dtype=np.float64)
+    return float(saliency[mask].sum(dtype=np.float64) / total) if total else 0.0
+
+
+def coarse_mask(saliency: np.ndarray, clusters: int, n_structures: int) -> np.ndarray:
+    """Mask bool [H, W] of a map [H, W] of zeros and more; empty for a map of zeros.
+
+    Args:
+        saliency: the map.
+        clusters: of k-means; the highest one is kept.
+        n_structures: 1 keeps the component that holds the peak, more keeps that many of the largest.
+    """
+    if not saliency.any():
+        return np.zeros(saliency.shape, dtype=bool)
+    high = saliency > highest_cluster(saliency, clusters)
+    if n_structures > 1:
+        return np.any(largest_parts(high, n_structures), axis=0)
+    parts = label(high)
+    return parts == parts.flat[saliency.argmax()]
+
+
+def highest_cluster(values: np.ndarray, clusters: int) -> float:
+    """The value above which the highest cluster of k-means lies.
+
+    On numbers, clusters are intervals: each step moves the borders halfway between the means of their neighbours. The
+    first means are spread evenly between the lowest and the highest value.
+
+    Args:
+        values: of any shape, not all equal.
+        clusters: 2 or more.
+    """
+    ordered = np.sort(values, axis=None).astype(np.float64)
+    sums = np.concatenate([[0.0], ordered.cumsum()])
+    means = ordered[0] + (np.arange(clusters) + 0.5) / clusters * (ordered[-1] - ordered[0])
+    borders = None
+    while True:
+        moved = (means[1:] + means[:-1]) / 2
+        if borders is not None and np.array_equal(moved, borders):
+            return float(borders[-1])
+        borders = moved
+        ends = np.concatenate([[0], np.searchsorted(ordered, borders, side="right"), [len(ordered)]])
+        counts = np.diff(ends)
+        # An empty cluster keeps its mean.
+        means = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), means)

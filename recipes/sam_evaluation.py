@@ -1,0 +1,95 @@
+"""How well the small SAM segments simulated images it has not seen, beside the filled box.
+
+The DSC (Dice similarity coefficient) of an image is that of its whole target: lungs are prompted one by one, and the
+union of the answers counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sam_examples import target_masks
+from sam_prompts import Prompts, box_of, points_in
+from sam_steps import decode, embed
+from segment_anything.modeling import Sam
+from simulated_data import Images
+from torch.nn import functional as F
+
+from medclipsam_utils import TASKS
+
+FILLED_BOX = "filled box"
+PROMPTED = ("box", "box ± 10 %", "box + up to 30 %", "1 point", "10 points")
+
+
+@torch.no_grad()
+def evaluate(sam: Sam, images: Images, per_task: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Mean DSC by task and prompt, over the first ``per_task`` images of each task that hold its target.
+
+    For one point the model gives three masks, and the one whose IoU it thinks highest is taken.
+    """
+    was_training = sam.training
+    sam.eval()
+    table = {}
+    for task in TASKS:
+        numbers = [n for n, fact in enumerate(images.facts) if fact["task"] == task and fact["present"]][:per_task]
+        rows = [_scores(sam, images, number, np.random.default_rng([seed, number])) for number in numbers]
+        table[task] = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in (FILLED_BOX, *PROMPTED)}
+    sam.train(was_training)
+    return table
+
+
+def dsc(predicted: np.ndarray, mask: np.ndarray) -> float:
+    """2 |A ∩ B| / (|A| + |B|) of bool masks; 1 if both are empty."""
+    total = int(predicted.sum()) + int(mask.sum())
+    return 2 * int((predicted & mask).sum()) / total if total else 1.0
+
+
+def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator) -> dict[str, float]:
+    targets = target_masks(images, number)
+    truth, boxes = images.mask(number), [box_of(target) for target in targets]
+    embedding = embed(sam, torch.from_numpy(images.pixels[number : number + 1].astype(np.float32)))
+    prompts = dict(
+        zip(
+            PROMPTED,
+            (
+                Prompts(boxes=np.stack(boxes)),
+                Prompts(boxes=np.stack([_shift_sides(box, -0.1, 0.1, rng, truth.shape[0]) for box in boxes])),
+                Prompts(boxes=np.stack([_shift_sides(box, 0.0, 0.3, rng, truth.shape[0]) for box in boxes])),
+                _points(targets, 1, rng),
+                _points(targets, 10, rng),
+            ),
+            strict=True,
+        )
+    )
+    answers = {name: _answer(sam, embedding, prompt, name == "1 point") for name, prompt in prompts.items()}
+    answers[FILLED_BOX] = _filled(boxes, truth.shape)
+    return {name: dsc(answer, truth) for name, answer in answers.items()}
+
+
+def _answer(sam: Sam, embedding: torch.Tensor, prompts: Prompts, ambiguous: bool) -> np.ndarray:
+    """The union, bool [256, 256], of the masks for K prompts."""
+    logits, qualities = decode(sam, embedding, prompts)
+    best = 1 + qualities[:, 1:].argmax(dim=1) if ambiguous else torch.zeros(len(logits), dtype=torch.long)
+    chosen = logits[torch.arange(len(logits)), best][:, None]
+    size = sam.image_encoder.img_size
+    fine = F.interpolate(chosen, (size, size), mode="bilinear", align_corners=False)[:, 0]
+    return (fine > sam.mask_threshold).any(dim=0).numpy()
+
+
+def _points(targets: list[np.ndarray], count: int, rng: np.random.Generator) -> Prompts:
+    points = np.stack([points_in(target, count, rng) for target in targets])
+    return Prompts(points=points, labels=np.ones(points.shape[:2], dtype=np.int64))
+
+
+def _shift_sides(box: np.ndarray, low: float, high: float, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Each side moved outwards by a share of the box's width or height, drawn from ``low`` … ``high``."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    moved = box + rng.uniform(low, high, 4) * [-width, -height, width, height]
+    return np.clip(moved, 0, size).astype(np.float32)
+
+
+def _filled(boxes: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    filled = np.zeros(shape, dtype=bool)
+    for x0, y0, x1, y1 in np.stack(boxes).astype(int):
+        filled[y0:y1, x0:x1] = True
+    return filled

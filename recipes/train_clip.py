@@ -1,0 +1,282 @@
+"""Train the small CLIP from simulated images alone.
+
+    python recipes/train_clip.py base  --work FOLDER    # captions only: the stand-in for BiomedCLIP
+    python recipes/train_clip.py tuned --work FOLDER    # captions and simulated regions: what saliency needs
+
+The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
+interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from open_clip import CustomTextCLIP
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from caption_facts import FACTS, SILENT, Caption, draw_caption
+from clip_batches import Batch, ClipImages, draw_batch, shrink
+from clip_losses import image_text_loss, patch_features, region_text_loss
+from clip_validation import validate
+from medclipsam_utils import TASKS
+from medclipsam_utils.models.checkpoints import save_tiny_clip
+from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
+from medclipsam_utils.models.words import WordTokenizer, split_words
+from run_files import Checkpoints, machine, write_json
+from simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the training depends on, besides the code."""
+
+    stage: str
+    steps: int
+    region_weight: float  # of the region-text loss; 0 is supervision by captions only
+    seed: int = 0  # of the weights and of every batch
+    seeds_per_task: int = 4000  # each seed is two images, with and without the target
+    pairs_per_task: Mapping[str, int] = field(  # the tumours are harder than the lungs, the brain most of all
+        default_factory=lambda: {"breast_ultrasound": 10, "brain_mri": 12, "lung_xray": 5, "lung_ct": 5}
+    )
+    captions_per_image: float = 1.25
+    keep: float = 0.5  # patches that the image tower sees; half of them take a third of the time
+    whole_from: float = 0.85  # from this part of the steps on it sees all of them, as it will in use
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    weight_decay: float = 0.05
+    average: float = 0.998  # decay of the moving average of the weights, which is what is kept
+    text_steps: int = 300  # the text tower first learns alone to name what a caption states
+    unknown_words: float = 0.02  # share of words hidden in training, so that an unknown word is no surprise
+    validate_every: int = 500
+    checkpoint_every: int = 100
+
+
+STAGES = {
+    "base": Settings("base", steps=1500, region_weight=0.0),
+    "tuned": Settings("tuned", steps=4000, region_weight=1.0),
+}
+
+
+def quick(settings: Settings) -> Settings:
+    """The same recipe, a hundred times smaller."""
+    few = {"breast_ultrasound": 1, "brain_mri": 1, "lung_xray": 1, "lung_ct": 1}
+    return replace(settings, steps=12, seeds_per_task=3, pairs_per_task=few, warm_up=2, text_steps=10,
+                   validate_every=12, checkpoint_every=4)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--work", type=Path, default=Path(".cache/recipes"), help="folder for images and checkpoints")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--quick", action="store_true", help="a run of seconds that proves that the recipe runs")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    settings = STAGES[arguments.stage]
+    train(quick(settings) if arguments.quick else settings, arguments.work)
+
+
+def train(settings: Settings, work: Path) -> Path:
+    """Run a stage to its end and write ``tiny_clip_STAGE.safetensors`` and ``.json`` to ``work``. Returns the weights."""
+    print(f"stage {settings.stage}: simulated images", flush=True)
+    images = shrink(load_images(work / "data", FIRST_TRAINING_SEED, settings.seeds_per_task))
+    held_out = shrink(load_images(work / "data", FIRST_VALIDATION_SEED, min(250, settings.seeds_per_task)))
+    tokenizer = WordTokenizer(vocabulary(images), CONTEXT_LENGTH)
+    trainer = Trainer(settings, tokenizer, work)
+    trainer.run(images, held_out)
+
+    weights = work / f"tiny_clip_{settings.stage}.safetensors"
+    results = {"settings": asdict(settings), "minutes": round(trainer.seconds / 60, 1), **machine(),
+               "validation": validate(trainer.average.module, tokenizer, held_out)}  # fmt: skip
+    save_tiny_clip(weights, trainer.average.module, tokenizer.vocabulary, results)
+    write_json(weights.with_suffix(".json"), {**results, "log": trainer.log})
+    print(f"wrote {weights}", flush=True)
+    return weights
+
+
+def vocabulary(images: ClipImages) -> list[str]:
+    """Every word of the captions and of the tasks' prompts, in alphabetical order."""
+    rng = np.random.default_rng(0)
+    texts = [draw_caption(fact, rng).text for fact in images.facts[:8000] for _ in range(4)]
+    for task in TASKS.values():
+        texts += [task.absent_prompt, *(prompt for kind in task.prompts.values() for prompt in kind)]
+    return sorted({word for text in texts for word in split_words(text)})
+
+
+class Trainer:
+    """The model, its optimiser, its moving average and where the run is."""
+
+    def __init__(self, settings: Settings, tokenizer: WordTokenizer, work: Path):
+        self.settings, self.tokenizer = settings, tokenizer
+        self.step, self.seconds, self.log = 0, 0.0, []
+        torch.manual_seed(settings.seed)  # the first weights
+        self.clip = build_tiny_clip(tokenizer.vocabulary_size).to(memory_format=torch.channels_last)
+        self.region_bias = nn.Parameter(torch.tensor(-5.0))
+        for block in self.clip.visual.trunk.blocks:
+            block.attn.fused_attn = False  # on a CPU the plain attention is twice as fast backwards
+        self.average = AveragedModel(self.clip, avg_fn=self._average)
+        self.optimizer = self._optimizer()
+        self.checkpoints = Checkpoints(work / f"tiny_clip_{settings.stage}.pt")
+
+    def _average(self, average: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        """Moving average whose memory grows to its full length, so that the first weights are soon forgotten."""
+        decay = min(self.settings.average, (1 + float(count)) / (10 + float(count)))
+        return average + (1 - decay) * (current - average)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        named = dict(self.clip.named_parameters())
+        scales = [named.pop("logit_scale"), named.pop("logit_bias"), self.region_bias]
+        matrices = [parameter for parameter in named.values() if parameter.ndim >= 2]
+        vectors = [parameter for parameter in named.values() if parameter.ndim < 2]
+        return torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self.settings.weight_decay, "factor": 1.0},
+                {"params": vectors, "weight_decay": 0.0, "factor": 1.0},
+                {"params": scales, "weight_decay": 0.0, "factor": 5.0},
+            ],
+            betas=(0.9, 0.98),
+        )
+
+    def run(self, images: ClipImages, held_out: ClipImages) -> None:
+        settings = self.settings
+        if (state := self.checkpoints.load()) is not None:
+            self._restore(state)
+            print(f"going on from step {self.step}", flush=True)
+        else:
+            pretrain_text(self.clip, self.tokenizer, images, settings)
+            self.average.module.load_state_dict(self.clip.state_dict())
+        losses: list[tuple[float, float]] = []
+        while self.step < settings.steps:
+            began = time.monotonic()
+            losses.append(self._step(images))
+            self.step += 1
+            self.seconds += time.monotonic() - began
+            last = self.step == settings.steps
+            if self.step % 50 == 0 or last:
+                image, region = np.mean(losses, axis=0)
+                left = self.seconds / self.step * (settings.steps - self.step) / 60
+                print(f"step {self.step}/{settings.steps}  image-text {image:.3f}  region-text {region:.3f}  "
+                      f"{self.seconds / 60:.1f} min, {left:.0f} left", flush=True)  # fmt: skip
+                self.log.append({"step": self.step, "image_text": round(float(image), 4), "region_text": round(float(region), 4)})
+                losses = []
+            if self.step % settings.validate_every == 0 and not last:
+                print(json.dumps(validate(self.average.module, self.tokenizer, held_out)), flush=True)
+            if self.step % settings.checkpoint_every == 0 or last:
+                self.checkpoints.save(self._state())
+
+    def _step(self, images: ClipImages) -> tuple[float, float]:
+        settings = self.settings
+        done = self.step / settings.steps
+        rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
+        keep = settings.keep if done < settings.whole_from else 1.0
+        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng)
+        rate = settings.learning_rate * min(1, (self.step + 1) / settings.warm_up) * (0.51 + 0.49 * math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.clip.train()
+        image, region = self._losses(batch, hide_words(self.tokenizer([c.text for c in batch.captions]), settings, rng))
+        self.optimizer.zero_grad()
+        (image + settings.region_weight * region).backward()
+        nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.clip)
+        return image.item(), region.item()
+
+    def _losses(self, batch: Batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            images, patches = encode_patches(self.clip, batch.pixels, batch.kept)
+            texts = encode_captions(self.clip, tokens)
+            regions = patch_features(self.clip, patches) if self.settings.region_weight else None
+        scale = self.clip.logit_scale.exp().clamp(max=50)
+        logits = scale * images.float() @ texts.float().T + self.clip.logit_bias
+        image = image_text_loss(logits, batch.verdict, batch.same_organ)
+        if regions is None:
+            return image, torch.zeros(())
+        logits = scale * regions.float() @ texts.float().T + self.region_bias
+        return image, region_text_loss(logits, batch.verdict, batch.inside, batch.outside, batch.names_target)
+
+    def _state(self) -> dict:
+        return {"clip": self.clip.state_dict(), "average": self.average.state_dict(), "region_bias": self.region_bias.data,
+                "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds, "log": self.log}  # fmt: skip
+
+    def _restore(self, state: dict) -> None:
+        self.clip.load_state_dict(state["clip"])
+        self.average.load_state_dict(state["average"])
+        self.region_bias.data.copy_(state["region_bias"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+
+
+def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Image features [B, D], L2-normalised, and the last block's normalised tokens [B, N, C], of the kept patches."""
+    trunk = clip.visual.trunk
+    tokens = trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last)) + trunk.pos_embed
+    if kept is not None:
+        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
+    tokens = trunk.norm(trunk.blocks(tokens))
+    return F.normalize(clip.visual.head(trunk.forward_head(tokens)), dim=-1), tokens
+
+
+def encode_captions(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
+    """Text features [C, D], L2-normalised. The tower is causal: cutting the padding off changes nothing but the time."""
+    length = int((tokens != 0).sum(1).max())
+    with _shorter_text(clip, length):
+        return clip.encode_text(tokens[:, :length], normalize=True)
+
+
+@contextmanager
+def _shorter_text(clip: CustomTextCLIP, length: int) -> Iterator[None]:
+    mask = clip.text.attn_mask
+    clip.text.attn_mask = mask[:length, :length]
+    try:
+        yield
+    finally:
+        clip.text.attn_mask = mask
+
+
+def hide_words(tokens: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
+    """Token ids with a few words replaced by the unknown word."""
+    hidden = torch.from_numpy(rng.random(tuple(tokens.shape)) < settings.unknown_words)
+    words = (tokens > 1) & (tokens < tokens.max() - 1)
+    return torch.where(hidden & words, 1, tokens)
+
+
+def pretrain_text(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages, settings: Settings) -> None:
+    """Teach the text tower to tell what each caption states, so that "tumour" and "no tumour" start far apart."""
+    rng = np.random.default_rng([settings.seed, 99])
+    draw = lambda count: [  # noqa: E731
+        draw_caption(images.facts[index], rng) for index in rng.integers(len(images.facts), size=count)
+    ]
+    values = {name: sorted({c.stated[name] for c in draw(4000) if name in c.stated}) for name in FACTS}
+    heads = nn.ModuleDict({name: nn.Linear(clip.text.output_dim, 1 + len(values[name])) for name in FACTS})
+    optimizer = torch.optim.AdamW([*clip.text.parameters(), *heads.parameters()], settings.learning_rate)
+    for step in range(settings.text_steps):
+        captions = draw(192)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = encode_captions(clip, tokenizer([caption.text for caption in captions]))
+        loss = sum(F.cross_entropy(heads[name](12 * features.float()), _stated(captions, name, values[name])) for name in FACTS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % 50 == 0 or step + 1 == settings.text_steps:
+            print(f"text tower alone: step {step + 1}/{settings.text_steps}  loss {loss.item():.3f}", flush=True)
+
+
+def _stated(captions: list[Caption], name: str, values: list[str]) -> Tensor:
+    """For each caption: 0 if it does not state the fact, else 1 + the index of the value."""
+    return torch.tensor([SILENT + 1 if name not in c.stated else 1 + values.index(c.stated[name]) for c in captions])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""What a rule without words or training reaches: the target is the largest dark spot that no border cuts."""
+
+from __future__ import annotations
+
+import numpy as np
+from evaluation_cases import largest_parts
+from skimage.filters import gaussian, threshold_otsu
+from skimage.segmentation import clear_border
+
+
+def largest_dark_spots(image: np.ndarray, count: int) -> np.ndarray:
+    """Mask bool [H, W] of the ``count`` largest regions that Otsu's threshold calls dark and no border cuts.
+
+    Args:
+        image: uint8 [H, W, 3]; the first channel is used.
+        count: how many structures the target has. The mask is empty where there is no such region.
+    """
+    smooth = gaussian(image[..., 0].astype(float), sigma=3)
+    parts = largest_parts(clear_border(smooth < threshold_otsu(smooth)), count)
+    return np.any(parts, axis=0) if parts else np.zeros(image.shape[:2], dtype=bool)
