@@ -1,13 +1,13 @@
 """A minimal multi-modal information bottleneck (M2IB) for measuring the small CLIP, many images at once.
 
-Wang, Rudner & Wilson, NeurIPS 2023. After block ``layer`` the tokens x are mixed with noise, z = λ x + (1 - λ) ε, and the
+Wang, Rudner & Wilson, NeurIPS 2023. After block ``layer`` the tokens x are mixed with noise, z = λ x + (1 - λ) ε. The
 mask λ = sigmoid(α) that keeps the image's similarity to the text with the fewest bits is found by gradient steps on
 
     β · mean KL( N(λx, (1 - λ)²) ‖ N(0, 1) ) - cos( f(z), t ).
 
-The saliency of a patch is the sum of its channels' KL. Here the channels of x are standardised over the image's patches,
-so that the noise is as large as the signal in every block and model, and all images meet the same noise, so that a map
-does not depend on what else is in the batch.
+The saliency of a patch is the sum of its channels' KL. Here the channels of x are standardised over the image's
+patches, so that the noise is as large as the signal in every block and model, and all images meet the same noise, so
+that a map does not depend on what else is in the batch.
 """
 
 from __future__ import annotations

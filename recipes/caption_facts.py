@@ -102,11 +102,15 @@ def judge(images: list[Mapping[str, str]], captions: list[Caption], own: np.ndar
         own: for each caption, the index of the image that it was written for.
     """
     codes: dict[str, int] = {}
-    code = lambda value: codes.setdefault(value, len(codes))  # noqa: E731
-    known = np.array([[code(facts[name]) if name in facts else SILENT for name in FACTS] for facts in images])
-    said = np.array([[code(c.stated[name]) if name in c.stated else SILENT for name in FACTS] for c in captions])
+    known = np.array([_encode(facts, codes) for facts in images])  # (images, facts)
+    said = np.array([_encode(caption.stated, codes) for caption in captions])  # (captions, facts)
     contradicts = ((said != SILENT) & (known[:, None] != said)).any(axis=2)
     complete = np.array([caption.complete for caption in captions])
     verdict = np.where(contradicts, FALSE, np.where(complete, TRUE, UNKNOWN)).astype(np.int8)
     verdict[own, np.arange(len(captions))] = TRUE
     return verdict
+
+
+def _encode(facts: Mapping[str, str], codes: dict[str, int]) -> list[int]:
+    """A number for each of FACTS; a value that is not among the codes gets the next one."""
+    return [codes.setdefault(facts[name], len(codes)) if name in facts else SILENT for name in FACTS]

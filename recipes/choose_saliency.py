@@ -77,10 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
     parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
     parser.add_argument("--images", type=int, default=25, help="validation seeds a task, 2 or more")
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--kinds", nargs="+", choices=PROMPT_KINDS, default=["P0", "P2", "P3"])
-    parser.add_argument("--layers", nargs="+", type=int, default=[3, 4, 5])
-    parser.add_argument("--betas", nargs="+", type=float, default=[0.01, 0.03, 0.1, 0.3])
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS), help=", ".join(TASKS)
+    )
+    parser.add_argument(
+        "--kinds", nargs="+", metavar="KIND", choices=PROMPT_KINDS, default=["P0", "P2", "P3"],
+        help=f"of prompts: {', '.join(PROMPT_KINDS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layers", nargs="+", type=int, metavar="LAYER", default=[3, 4, 5], help="blocks of the image tower, from 0"
+    )
+    parser.add_argument(
+        "--betas", nargs="+", type=float, metavar="BETA", default=[0.01, 0.03, 0.1, 0.3], help="prices of information"
+    )
     parser.add_argument("--top", type=int, default=10, help="how many presets to print")
     options = parser.parse_args(arguments)
     clip, predictor = load_clip(options.clip), load_sam(options.sam)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from caption_facts import Caption, draw_caption, image_facts, judge
+from simulated_data import Images
 from torch import Tensor
 from torch.nn import functional as F
 
-from caption_facts import Caption, draw_caption, image_facts, judge
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, PATCH_SIZE, STD
-from simulated_data import Images
 
 GRID = IMAGE_SIZE // PATCH_SIZE
 
@@ -78,7 +78,11 @@ def _halve(image: np.ndarray) -> np.ndarray:
 
 
 def draw_batch(
-    images: ClipImages, pairs_per_task: Mapping[str, int], captions_per_image: float, keep: float, rng: np.random.Generator
+    images: ClipImages,
+    pairs_per_task: Mapping[str, int],
+    captions_per_image: float,
+    keep: float,
+    rng: np.random.Generator,
 ) -> Batch:
     """One batch.
 
@@ -86,11 +90,12 @@ def draw_batch(
         images: what to draw from.
         pairs_per_task: how many pairs of each task.
         captions_per_image: 1.25 is one for each image and a second one for every fourth.
-        keep: share of the patches that the image tower sees. The two images of a pair keep the same ones, and those that
-            show the target are among them, so that what is kept says nothing about which of the two it is.
+        keep: share of the patches that the image tower sees. The two images of a pair keep the same ones, so that what
+            is kept says nothing about which of the two it is, and the patches of a small target are among them.
         rng: decides everything.
     """
-    first = np.concatenate([rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()])
+    drawn = [rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()]
+    first = np.concatenate(drawn)
     chosen = np.stack([first, first + 1], axis=1).ravel()
     pixels = torch.from_numpy(images.pixels[chosen]).float()[:, None] / 255
     masks = torch.from_numpy(images.masks[chosen]).float()[:, None] / 255
@@ -139,15 +144,18 @@ def _keep(share: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
 def _augment(pixels: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Shift, scale, rotate a little; change gamma, contrast, brightness; add noise. Both images of a pair alike."""
     pairs = len(pixels) // 2
-    draw = lambda low, high: torch.from_numpy(  # noqa: E731
-        rng.uniform(low, high, pairs).astype(np.float32)
-    ).repeat_interleave(2)
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, pairs).astype(np.float32)).repeat_interleave(2)
+
+    def scalar(low: float, high: float) -> Tensor:
+        return draw(low, high)[:, None, None, None]
+
     angle, zoom = draw(-1, 1) * math.radians(8), torch.exp(draw(-0.16, 0.12))
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     matrix = torch.stack([cos, -sin, draw(-0.1, 0.1), sin, cos, draw(-0.1, 0.1)], dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
     pixels, masks = (F.grid_sample(image, grid, align_corners=False) for image in (pixels, masks))
-    scalar = lambda low, high: draw(low, high)[:, None, None, None]  # noqa: E731
     pixels = pixels.clamp(1e-4, 1) ** torch.exp(scalar(-0.35, 0.35))
     pixels = (pixels - 0.4) * scalar(0.8, 1.2) + 0.4 + scalar(-0.08, 0.08)
     noise = torch.from_numpy(rng.standard_normal(tuple(pixels.shape), dtype=np.float32))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from clip_batches import GRID, ClipImages
+from clip_losses import patch_features
+from evaluate_clip import wins
 from open_clip import CustomTextCLIP
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_batches import GRID, ClipImages
-from clip_losses import patch_features
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.tiny_clip import MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
@@ -36,7 +36,7 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
         share = F.adaptive_avg_pool2d(masks, GRID).flatten(1)
         best = (patches[: len(present)] @ (prompt - absent)).argmax(1)
         results[name] = {
-            "presence_auc": round(area_under_curve(scores[: len(present)], scores[len(present) :]), 3),
+            "presence_auc": round(float(wins(scores[: len(present)], scores[len(present) :]).mean()), 3),
             "patch_pointing": round(float((share.gather(1, best[:, None]) > 0.3).float().mean()), 3),
         }
     return results
@@ -50,9 +50,3 @@ def _encode(clip: CustomTextCLIP, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
         features.append(F.normalize(clip.visual.head(clip.visual.trunk.forward_head(tokens)), dim=-1))
         patches.append(patch_features(clip, tokens))
     return torch.cat(features), torch.cat(patches)
-
-
-def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Share of (positive, negative) pairs in the right order, ties half (Mann-Whitney)."""
-    ranks = rankdata(np.concatenate([positive, negative]))
-    return float((ranks[: len(positive)].mean() - (len(positive) + 1) / 2) / len(negative))

@@ -29,6 +29,16 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
 
 QUICK_IMAGES = 4
+TITLES = {
+    "sam": "SAM, told where the target is (DSC)",
+    "presence": "CLIP: is the target there?",
+    "classification": "CLIP: which one is it?",
+    "confusion": "CLIP: what is taken for what",
+    "retrieval": "CLIP: retrieval of captions",
+    "presets": "Saliency: how it is made",
+    "words": "Saliency: does it follow the words?",
+    "masks": "From words to a mask (DSC)",
+}
 
 
 @dataclass
@@ -80,42 +90,56 @@ def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str
     return {"sam": asdict(sam), "saliency": asdict(saliency)}
 
 
-def simulated_report(results: Mapping[str, Any], n_seeds: int) -> str:
-    """Markdown of what :func:`evaluate_simulated` returns."""
+def simulated_tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Markdown tables of what :func:`evaluate_simulated` returns, by name."""
     clip, by_task = results["clip"], results["clip"]["by_task"]
     questions = {f"finding, {task}": by_task[task]["findings"] for task in by_task} | {"task": clip["tasks"]}
-    sections = [
-        "## Simulated images",
+    confusions = [f"{name} (images)\n\n{clip_part.confusion_table(result)}" for name, result in questions.items()]
+    return {
+        "sam": sam_table(results["sam"]["summary"]),
+        "presence": clip_part.presence_table({task: parts["presence"] for task, parts in by_task.items()}),
+        "classification": clip_part.classification_table(questions),
+        "confusion": "\n\n".join(confusions),
+        "retrieval": clip_part.retrieval_table(clip["retrieval"]),
+        **saliency_tables(results["saliency"]["summary"]),
+    }
+
+
+def real_tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Markdown tables of what :func:`evaluate_real` returns, by name."""
+    return {"sam": sam_table(results["sam"]["summary"]), **saliency_tables(results["saliency"]["summary"])}
+
+
+def saliency_tables(summary: Mapping[str, Any]) -> dict[str, str]:
+    presets = preset_table({task: PRESETS[task] for task in summary})
+    return {"presets": presets, "words": words_table(summary), "masks": mask_table(summary)}
+
+
+def report(tables: Mapping[str, str]) -> str:
+    """The tables under their titles."""
+    return "\n\n".join(f"### {TITLES[name]}\n\n{content}" for name, content in tables.items())
+
+
+def simulated_report(results: Mapping[str, Any], n_seeds: int) -> str:
+    """Markdown of what :func:`evaluate_simulated` returns."""
+    introduction = (
         f"{n_seeds} seeds a task that no training and no choice of settings has seen. Simulated images: these numbers "
         "say nothing about patients. In brackets: 95 % bootstrap intervals; of differences, 95 % intervals of the "
-        "paired t-test.",
-        "### SAM, told where the target is (DSC)",
-        sam_table(results["sam"]["summary"]),
-        "### CLIP: is the target there?",
-        clip_part.presence_table({task: parts["presence"] for task, parts in by_task.items()}),
-        "### CLIP: which one is it?",
-        clip_part.classification_table(questions),
-        *(f"{name} (images)\n\n{clip_part.confusion_table(result)}" for name, result in questions.items()),
-        "### CLIP: retrieval of captions",
-        clip_part.retrieval_table(clip["retrieval"]),
-        *_saliency_sections(results["saliency"]["summary"]),
-    ]
-    return "\n\n".join(sections)
+        "paired t-test."
+    )
+    return f"## Simulated images\n\n{introduction}\n\n{report(simulated_tables(results))}"
 
 
 def real_report(results: Mapping[str, Any]) -> str:
     """Markdown of what :func:`evaluate_real` returns."""
     counts = {task: len(rows) for task, rows in results["sam"]["images"].items()}
     listed = ", ".join(f"{count} {TASKS[task].modality}" for task, count in counts.items())
-    sections = [
-        f"## {sum(counts.values())} real images, for orientation: not a clinical result",
+    introduction = (
         f"{listed}. Few images of unknown selection; images of one patient count as independent, so that intervals are "
-        "too narrow. Settings were chosen on simulated images.",
-        "### SAM, told where the target is (DSC)",
-        sam_table(results["sam"]["summary"]),
-        *_saliency_sections(results["saliency"]["summary"]),
-    ]
-    return "\n\n".join(sections)
+        "too narrow. Settings were chosen on simulated images."
+    )
+    heading = f"## {sum(counts.values())} real images, for orientation: not a clinical result"
+    return f"{heading}\n\n{introduction}\n\n{report(real_tables(results))}"
 
 
 def say(text: str) -> None:
@@ -127,8 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
     parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=0, help="below the validation seeds; 0 if not given")
     parser.add_argument("--output", type=Path, help="JSON file for every number")
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="also write each table to a file, for the book")
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="also measure the real images in this folder")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--images", type=int, default=100, help="seeds a task, 2 or more")
@@ -150,6 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "simulated": evaluate_simulated(clip, predictor, range(options.first_seed, end)),
     }
     print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
+    if options.tables:
+        options.tables.mkdir(parents=True, exist_ok=True)
+        for name, content in simulated_tables(results["simulated"]).items():
+            (options.tables / f"{name}.md").write_text(content + "\n", encoding="utf-8")
     if options.real:
         results["real"] = evaluate_real(clip, predictor, options.real)
         print(f"\n{real_report(results['real'])}")
@@ -178,16 +207,6 @@ def _counted(rows: Iterable[dict[str, Any]], name: str, total: int) -> list[dict
         if len(collected) % 25 == 0 or len(collected) == total:
             say(f"{name} {len(collected)} of {total}")
     return collected
-
-
-def _saliency_sections(summary: dict[str, dict[str, Any]]) -> list[str]:
-    return [
-        "### Saliency: does it follow the words?",
-        preset_table({task: PRESETS[task] for task in summary}),
-        words_table(summary),
-        "### From words to a mask (DSC)",
-        mask_table(summary),
-    ]
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def load_images(folder: Path, first_seed: int, seeds_per_task: int, structures: 
         raise ValueError(f"seeds_per_task is {seeds_per_task}: give a multiple of {SEEDS_PER_SHARD}, or fewer")
     folder.mkdir(parents=True, exist_ok=True)
     count = min(SEEDS_PER_SHARD, seeds_per_task)
-    shards = [(folder, task, first, count) for first in range(first_seed, first_seed + seeds_per_task, count) for task in TASKS]
+    firsts = range(first_seed, first_seed + seeds_per_task, count)
+    shards = [(folder, task, first, count) for first in firsts for task in TASKS]
     missing = [shard for shard in shards if not _path(*shard).exists()]
     if missing:
         workers = min(os.cpu_count() or 1, len(missing))
@@ -79,7 +80,7 @@ def _path(folder: Path, task: str, first: int, count: int) -> Path:
 
 
 def _draw_shard(shard: tuple[Path, str, int, int]) -> None:
-    folder, task, first, count = shard
+    _, task, first, count = shard
     *present, absent = FINDINGS[task]
     pixels, masks, structures, facts = [], [], [], []
     for seed in range(first, first + count):

@@ -13,28 +13,26 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from clip_batches import Batch, ClipImages, draw_batch, shrink
+from clip_losses import image_text_loss, patch_features, region_text_loss
+from clip_text import encode_captions, hide_words, pretrain_text, vocabulary
+from clip_validation import validate
 from open_clip import CustomTextCLIP
+from run_files import Checkpoints, machine, write_json
+from simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from caption_facts import FACTS, SILENT, Caption, draw_caption
-from clip_batches import Batch, ClipImages, draw_batch, shrink
-from clip_losses import image_text_loss, patch_features, region_text_loss
-from clip_validation import validate
-from medclipsam_utils import TASKS
 from medclipsam_utils.models.checkpoints import save_tiny_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
-from medclipsam_utils.models.words import WordTokenizer, split_words
-from run_files import Checkpoints, machine, write_json
-from simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
+from medclipsam_utils.models.words import WordTokenizer
 
 
 @dataclass(frozen=True)
@@ -75,24 +73,29 @@ def quick(settings: Settings) -> Settings:
                    validate_every=12, checkpoint_every=4)  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--work", type=Path, default=Path(".cache/recipes"), help="folder for images and checkpoints")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("stage", choices=STAGES, help="which of the two to train")
+    parser.add_argument(
+        "--work", type=Path, default=Path(".cache/recipes"), metavar="FOLDER",
+        help="for images, checkpoints and results; %(default)s if not given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="processor threads; %(default)s if not given"
+    )
     parser.add_argument("--quick", action="store_true", help="a run of seconds that proves that the recipe runs")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    settings = STAGES[arguments.stage]
-    train(quick(settings) if arguments.quick else settings, arguments.work)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    settings = STAGES[options.stage]
+    train(quick(settings) if options.quick else settings, options.work)
 
 
 def train(settings: Settings, work: Path) -> Path:
-    """Run a stage to its end and write ``tiny_clip_STAGE.safetensors`` and ``.json`` to ``work``. Returns the weights."""
+    """Run a stage to its end; write ``tiny_clip_STAGE.safetensors`` and ``.json`` to ``work`` and return the former."""
     print(f"stage {settings.stage}: simulated images", flush=True)
     images = shrink(load_images(work / "data", FIRST_TRAINING_SEED, settings.seeds_per_task))
     held_out = shrink(load_images(work / "data", FIRST_VALIDATION_SEED, min(250, settings.seeds_per_task)))
-    tokenizer = WordTokenizer(vocabulary(images), CONTEXT_LENGTH)
+    tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
     trainer = Trainer(settings, tokenizer, work)
     trainer.run(images, held_out)
 
@@ -103,15 +106,6 @@ def train(settings: Settings, work: Path) -> Path:
     write_json(weights.with_suffix(".json"), {**results, "log": trainer.log})
     print(f"wrote {weights}", flush=True)
     return weights
-
-
-def vocabulary(images: ClipImages) -> list[str]:
-    """Every word of the captions and of the tasks' prompts, in alphabetical order."""
-    rng = np.random.default_rng(0)
-    texts = [draw_caption(fact, rng).text for fact in images.facts[:8000] for _ in range(4)]
-    for task in TASKS.values():
-        texts += [task.absent_prompt, *(prompt for kind in task.prompts.values() for prompt in kind)]
-    return sorted({word for text in texts for word in split_words(text)})
 
 
 class Trainer:
@@ -154,7 +148,8 @@ class Trainer:
             self._restore(state)
             print(f"going on from step {self.step}", flush=True)
         else:
-            pretrain_text(self.clip, self.tokenizer, images, settings)
+            rng = np.random.default_rng([settings.seed, 99])
+            pretrain_text(self.clip, self.tokenizer, images.facts, settings.text_steps, settings.learning_rate, rng)
             self.average.module.load_state_dict(self.clip.state_dict())
         losses: list[tuple[float, float]] = []
         while self.step < settings.steps:
@@ -168,7 +163,8 @@ class Trainer:
                 left = self.seconds / self.step * (settings.steps - self.step) / 60
                 print(f"step {self.step}/{settings.steps}  image-text {image:.3f}  region-text {region:.3f}  "
                       f"{self.seconds / 60:.1f} min, {left:.0f} left", flush=True)  # fmt: skip
-                self.log.append({"step": self.step, "image_text": round(float(image), 4), "region_text": round(float(region), 4)})
+                rounded = {"image_text": round(float(image), 4), "region_text": round(float(region), 4)}
+                self.log.append({"step": self.step, **rounded})
                 losses = []
             if self.step % settings.validate_every == 0 and not last:
                 print(json.dumps(validate(self.average.module, self.tokenizer, held_out)), flush=True)
@@ -181,11 +177,13 @@ class Trainer:
         rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
         keep = settings.keep if done < settings.whole_from else 1.0
         batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng)
-        rate = settings.learning_rate * min(1, (self.step + 1) / settings.warm_up) * (0.51 + 0.49 * math.cos(math.pi * done))
+        warm = min(1, (self.step + 1) / settings.warm_up)
+        rate = settings.learning_rate * warm * (0.51 + 0.49 * math.cos(math.pi * done))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.clip.train()
-        image, region = self._losses(batch, hide_words(self.tokenizer([c.text for c in batch.captions]), settings, rng))
+        tokens = self.tokenizer([caption.text for caption in batch.captions])
+        image, region = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
         self.optimizer.zero_grad()
         (image + settings.region_weight * region).backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
@@ -207,8 +205,11 @@ class Trainer:
         return image, region_text_loss(logits, batch.verdict, batch.inside, batch.outside, batch.names_target)
 
     def _state(self) -> dict:
-        return {"clip": self.clip.state_dict(), "average": self.average.state_dict(), "region_bias": self.region_bias.data,
-                "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds, "log": self.log}  # fmt: skip
+        return {
+            "clip": self.clip.state_dict(), "average": self.average.state_dict(),
+            "region_bias": self.region_bias.data, "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "seconds": self.seconds, "log": self.log,
+        }  # fmt: skip
 
     def _restore(self, state: dict) -> None:
         self.clip.load_state_dict(state["clip"])
@@ -226,56 +227,6 @@ def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) ->
         tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
     tokens = trunk.norm(trunk.blocks(tokens))
     return F.normalize(clip.visual.head(trunk.forward_head(tokens)), dim=-1), tokens
-
-
-def encode_captions(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
-    """Text features [C, D], L2-normalised. The tower is causal: cutting the padding off changes nothing but the time."""
-    length = int((tokens != 0).sum(1).max())
-    with _shorter_text(clip, length):
-        return clip.encode_text(tokens[:, :length], normalize=True)
-
-
-@contextmanager
-def _shorter_text(clip: CustomTextCLIP, length: int) -> Iterator[None]:
-    mask = clip.text.attn_mask
-    clip.text.attn_mask = mask[:length, :length]
-    try:
-        yield
-    finally:
-        clip.text.attn_mask = mask
-
-
-def hide_words(tokens: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
-    """Token ids with a few words replaced by the unknown word."""
-    hidden = torch.from_numpy(rng.random(tuple(tokens.shape)) < settings.unknown_words)
-    words = (tokens > 1) & (tokens < tokens.max() - 1)
-    return torch.where(hidden & words, 1, tokens)
-
-
-def pretrain_text(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages, settings: Settings) -> None:
-    """Teach the text tower to tell what each caption states, so that "tumour" and "no tumour" start far apart."""
-    rng = np.random.default_rng([settings.seed, 99])
-    draw = lambda count: [  # noqa: E731
-        draw_caption(images.facts[index], rng) for index in rng.integers(len(images.facts), size=count)
-    ]
-    values = {name: sorted({c.stated[name] for c in draw(4000) if name in c.stated}) for name in FACTS}
-    heads = nn.ModuleDict({name: nn.Linear(clip.text.output_dim, 1 + len(values[name])) for name in FACTS})
-    optimizer = torch.optim.AdamW([*clip.text.parameters(), *heads.parameters()], settings.learning_rate)
-    for step in range(settings.text_steps):
-        captions = draw(192)
-        with torch.autocast("cpu", torch.bfloat16):
-            features = encode_captions(clip, tokenizer([caption.text for caption in captions]))
-        loss = sum(F.cross_entropy(heads[name](12 * features.float()), _stated(captions, name, values[name])) for name in FACTS)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % 50 == 0 or step + 1 == settings.text_steps:
-            print(f"text tower alone: step {step + 1}/{settings.text_steps}  loss {loss.item():.3f}", flush=True)
-
-
-def _stated(captions: list[Caption], name: str, values: list[str]) -> Tensor:
-    """For each caption: 0 if it does not state the fact, else 1 + the index of the value."""
-    return torch.tensor([SILENT + 1 if name not in c.stated else 1 + values.index(c.stated[name]) for c in captions])
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ def test_a_folder_gives_the_model_that_was_saved(small):
     with torch.no_grad():
         assert torch.equal(clip.encode_image(image()), model.encode_image(pixels, normalize=True))
         assert torch.equal(clip.encode_text(["a brain"]), model.encode_text(tokens[:1], normalize=True))
+    assert clip.encode_text([]).shape == clip.encode_image([]).shape == (0, 32)
     assert clip.name == "small" and clip.similarity([image(), image(20, 20)], ["a", "the brain"]).shape == (2, 2)
 
 

@@ -76,6 +76,21 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, sam_model)
     assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
 
 
+@pytest.mark.parametrize("step", ["save_file", "os.replace"])
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, sam_model, step):
+    def disk_full(first, second, *more):
+        if step == "save_file":
+            second.write_bytes(b"a part")
+        raise OSError("no space left")
+
+    path = tmp_path / "s.safetensors"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(f"medclipsam_utils.models.checkpoints.{step}", disk_full)
+    with pytest.raises(ModelError, match=r"it cannot be written \(no space left\)"):
+        save_tiny_sam(path, sam_model, {})
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
+
+
 def test_bad_arguments_of_saving(tmp_path, clip_model, sam_model):
     with pytest.raises(ModelError, match=r"the model embeds 7 tokens, the vocabulary and the special tokens are 6\."):
         save_tiny_clip(tmp_path / "c.safetensors", clip_model, VOCABULARY[:2], {})

@@ -1,0 +1,50 @@
+"""Put what the recipes trained into the package: half-precision weights, and their checksums.
+
+    python recipes/ship.py --clip FOLDER --sam FOLDER
+
+Half precision halves the files; what ``evaluate.py`` measures is measured on them. Once loaded, the weights are
+single precision again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+
+from medclipsam_utils.models import load_clip, load_sam, save_tiny_clip, save_tiny_sam
+from medclipsam_utils.models.checkpoints import CLIP_FORMAT, SAM_FORMAT, read_header
+from medclipsam_utils.models.weights import FOLDER
+
+CLIPS = {
+    "tiny_clip_tuned.safetensors": "tiny_clip.safetensors",
+    "tiny_clip_base.safetensors": "tiny_clip_base.safetensors",
+}
+SAM = "tiny_sam.safetensors"
+LOGS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, required=True, help="the --work folder of train_clip.py")
+    parser.add_argument("--sam", type=Path, required=True, help="the --work folder of train_sam.py")
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    LOGS.mkdir(exist_ok=True)
+    for source, target in CLIPS.items():
+        header = read_header(options.clip / source, CLIP_FORMAT)
+        clip = load_clip(options.clip / source)
+        save_tiny_clip(FOLDER / target, clip.model.half(), header["vocabulary"], header["trained"])
+        shutil.copy((options.clip / source).with_suffix(".json"), LOGS)
+    header = read_header(options.sam / SAM, SAM_FORMAT)
+    save_tiny_sam(FOLDER / SAM, load_sam(options.sam / SAM).model.half(), header["trained"])
+    shutil.copy((options.sam / SAM).with_suffix(".json"), LOGS)
+    files = sorted(FOLDER.glob("*.safetensors"))
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (FOLDER / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

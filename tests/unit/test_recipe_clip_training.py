@@ -1,0 +1,253 @@
+"""The training of the small CLIP, from its text tower to an interrupted run."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import run_files
+import simulated_data
+import torch
+import train_clip
+from clip_batches import GRID, shrink
+from clip_losses import patch_features
+from clip_text import encode_captions, hide_words, vocabulary
+from safetensors.torch import load_file
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.models import load_clip
+from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
+from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
+from medclipsam_utils.models.words import WordTokenizer, split_words
+
+# Three seeds a task do not show every word.
+pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
+
+TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("tuned", "base"))
+FIRST_SEEDS = (simulated_data.FIRST_TRAINING_SEED, simulated_data.FIRST_VALIDATION_SEED)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The folder of the quick recipe's images, drawn here and not in processes that take longer to start."""
+    folder = tmp_path_factory.mktemp("data")
+    for first in FIRST_SEEDS:
+        for task in TASKS:
+            simulated_data._draw_shard((folder, task, first, TUNED.seeds_per_task))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_out(data):
+    return shrink(simulated_data.load_images(data, simulated_data.FIRST_VALIDATION_SEED, TUNED.seeds_per_task))
+
+
+def workplace(folder, data):
+    folder.mkdir(exist_ok=True)
+    (folder / "data").symlink_to(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory, data):
+    """What ``train_clip.py tuned --quick`` leaves behind, and the losses of its steps."""
+    work, losses = workplace(tmp_path_factory.mktemp("tuned"), data), []
+    step = train_clip.Trainer._step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_clip.Trainer, "_step", lambda *args: losses.append(step(*args)) or losses[-1])
+        train_clip.main(["tuned", "--quick", "--threads", "1", "--work", str(work)])
+    return SimpleNamespace(weights=work / "tiny_clip_tuned.safetensors", work=work, losses=np.array(losses))
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A small CLIP with random weights and a vocabulary of 16 words."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_tiny_clip(20).eval()
+
+
+def sentences(*lengths: int) -> torch.Tensor:
+    """Token ids: start, so many words, end, padding."""
+    tokens = torch.zeros(len(lengths), CONTEXT_LENGTH, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        tokens[row, : length + 2] = torch.tensor([18, *(2 + (row + torch.arange(length)) % 16).tolist(), 19])
+    return tokens
+
+
+class TestTowers:
+    def test_captions_without_padding_are_encoded_alike(self, clip):
+        tokens, mask = sentences(3, 9, 5), clip.text.attn_mask
+        with torch.no_grad():
+            short, full = encode_captions(clip, tokens), clip.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(short, full)
+        assert clip.text.attn_mask is mask and not torch.allclose(short[0], short[1], atol=0.01)
+
+    def test_all_patches_give_what_open_clip_gives(self, clip):
+        pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            features, tokens = train_clip.encode_patches(clip, pixels, None)
+            torch.testing.assert_close(features, clip.encode_image(pixels, normalize=True))
+            torch.testing.assert_close(tokens, clip.visual.trunk.forward_features(pixels))
+
+    def test_kept_patches_bring_their_positions(self, clip):
+        pixels, trunk = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)), clip.visual.trunk
+        kept = torch.tensor([[0, 7, 200], [3, 4, 255]])
+        with torch.no_grad():
+            features, tokens = train_clip.encode_patches(clip, pixels, kept)
+            embedded = trunk.patch_embed(pixels) + trunk.pos_embed
+            for image in range(2):
+                alone = trunk.norm(trunk.blocks(torch.stack([embedded[image, index] for index in kept[image]])[None]))
+                torch.testing.assert_close(tokens[image], alone[0])
+                answer = clip.visual.head(trunk.forward_head(alone))[0]
+                torch.testing.assert_close(features[image], answer / answer.norm())
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+    def test_hidden_words_leave_start_end_and_padding(self, share):
+        tokens = sentences(*range(1, 31))
+        hidden = hide_words(tokens, share, np.random.default_rng(0))
+        words = (tokens >= 2) & (tokens < 18)
+        assert torch.equal(hidden[~words], tokens[~words])
+        assert ((hidden == tokens) | (hidden == 1)).all()
+        assert (hidden[words] == 1).float().mean() == pytest.approx(share, abs=0.06)
+
+    def test_the_vocabulary_knows_the_prompts_and_the_captions(self):
+        words = vocabulary([{"task": "lung_ct", "finding": "nodule", "attributes": {"side": "left"}, "present": True}])
+        prompts = [prompt for task in TASKS.values() for kind in task.prompts.values() for prompt in kind]
+        assert not WordTokenizer(words, CONTEXT_LENGTH).unknown_words(" ".join(prompts))
+        assert words == sorted(set(words)) and set(split_words("a nodule in the left lung")) <= set(words)
+
+
+class TestRun:
+    def test_the_loss_falls(self, quick_run):
+        assert quick_run.losses.shape == (TUNED.steps, 2) and np.isfinite(quick_run.losses).all()
+        for losses in quick_run.losses.T:
+            assert losses[-4:].mean() < losses[:4].mean()
+
+    def test_results_say_how_they_were_made(self, quick_run):
+        results = json.loads(quick_run.weights.with_suffix(".json").read_text())
+        assert results["settings"] == {**json.loads(json.dumps(vars(TUNED)))}
+        assert results["threads"] == 1 and results["torch"] == torch.__version__ and results["processor"]
+        (last,) = results.pop("log")
+        image_text, region_text = quick_run.losses.mean(axis=0)
+        assert last["step"] == TUNED.steps and last["image_text"] == pytest.approx(image_text, abs=1e-4)
+        assert last["region_text"] == pytest.approx(region_text, abs=1e-4)
+        assert read_header(quick_run.weights, CLIP_FORMAT)["trained"] == results
+
+    def test_validation_is_what_the_plain_loop_finds(self, quick_run, held_out):
+        found = json.loads(quick_run.weights.with_suffix(".json").read_text())["validation"]
+        assert list(found) == list(TASKS)
+        clip = load_clip(quick_run.weights)
+        for name, task in TASKS.items():
+            mean = clip.encode_text(task.prompts["P2"]).mean(0)
+            direction = mean / mean.norm() - clip.encode_text(task.absent_prompt)[0]
+            scores, hits = {True: [], False: []}, []
+            for index, fact in enumerate(held_out.facts):
+                if fact["task"] != name:
+                    continue
+                image = np.repeat(held_out.pixels[index][..., None], 3, axis=2)
+                scores[fact["present"]].append(float(clip.encode_image(image)[0] @ direction))
+                if fact["present"]:
+                    with torch.no_grad():
+                        tokens = clip.image_tower.forward_features(clip.preprocess(image))
+                        row, column = divmod(int((patch_features(clip.model, tokens)[0] @ direction).argmax()), GRID)
+                    patch = held_out.masks[index, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+                    hits.append(patch.mean() / 255 > 0.3)
+            right = [(yes > no) + 0.5 * (yes == no) for yes in scores[True] for no in scores[False]]
+            assert found[name] == pytest.approx(
+                {"presence_auc": np.mean(right), "patch_pointing": np.mean(hits)}, abs=6e-4
+            )
+
+    def test_the_average_of_the_weights_is_what_is_kept(self, quick_run):
+        state = torch.load(quick_run.work / "tiny_clip_tuned.pt", weights_only=True)
+        kept = load_file(quick_run.weights)
+        assert state["step"] == state["average"]["n_averaged"] == TUNED.steps
+        for name, weight in kept.items():
+            assert torch.equal(weight, state["average"][f"module.{name}"]), name
+        assert not torch.equal(kept["text.text_projection"], state["clip"]["text.text_projection"])
+        # After warming up, along half a cosine from 1 to 1/50; logit scale and biases run five times as fast.
+        rate = TUNED.learning_rate * (0.51 + 0.49 * math.cos(math.pi * 11 / 12))
+        rates = [group["lr"] for group in state["optimizer"]["param_groups"]]
+        assert rates == pytest.approx([rate, rate, 5 * rate])
+
+    def test_the_average_forgets_the_first_weights(self):
+        trainer = SimpleNamespace(settings=replace(TUNED, average=0.9))
+        averages = [train_clip.Trainer._average(trainer, torch.zeros(()), torch.ones(()), n) for n in (0, 8, 1000)]
+        assert torch.stack(averages).tolist() == pytest.approx([0.9, 0.5, 0.1])
+
+    def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(self, tmp_path, data, monkeypatch):
+        begun = []
+        monkeypatch.setattr(train_clip, "validate", lambda *_: {})
+        monkeypatch.setattr(train_clip, "pretrain_text", lambda *_: begun.append(True))
+        few = {"breast_ultrasound": 1, "lung_ct": 1}
+        settings = replace(TUNED, steps=6, pairs_per_task=few, checkpoint_every=2)
+        whole = train_clip.train(settings, workplace(tmp_path / "whole", data))
+
+        step, steps, parts = train_clip.Trainer._step, [], workplace(tmp_path / "parts", data)
+
+        def interrupt(trainer, images):
+            if len(steps) == 3:
+                raise KeyboardInterrupt
+            steps.append(trainer.step)
+            return step(trainer, images)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train_clip.Trainer, "_step", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                train_clip.train(settings, parts)
+            assert not list(parts.glob("*.safetensors"))
+            steps[:] = []
+            with pytest.raises(KeyboardInterrupt):
+                train_clip.train(settings, parts)
+        assert steps == [2, 3, 4]  # from the checkpoint after two steps
+        expected, found = load_file(whole), load_file(train_clip.train(settings, parts))
+        assert len(begun) == 2 and expected.keys() == found.keys()
+        for name, weight in expected.items():
+            assert torch.equal(weight, found[name]), name
+        states = [torch.load(file, weights_only=True) for file in tmp_path.glob("*/tiny_clip_tuned.pt")]
+        assert len(states) == 2 and torch.equal(*(state["region_bias"] for state in states))
+        assert states[0]["region_bias"] != -5
+
+    def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data):
+        settings = replace(BASE, steps=2, text_steps=1)
+        weights = train_clip.train(settings, workplace(tmp_path / "base", data))
+        assert weights.name == "tiny_clip_base.safetensors"
+        clip = load_clip(weights)
+        assert clip.encode_text("a breast tumour").shape == (1, 128)
+        results = json.loads(weights.with_suffix(".json").read_text())
+        assert results["log"][-1]["region_text"] == 0 < results["log"][-1]["image_text"]
+        state = torch.load(weights.with_suffix(".pt"), weights_only=True)
+        assert state["region_bias"] == -5
+
+
+class TestRunFiles:
+    def test_a_failed_write_leaves_the_checkpoint_before(self, tmp_path, monkeypatch):
+        checkpoints = run_files.Checkpoints(tmp_path / "new" / "run.pt")
+        assert checkpoints.load() is None
+        checkpoints.save({"step": 1})
+
+        def fail(state, path):
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(torch, "save", fail)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save({"step": 2})
+        assert checkpoints.load() == {"step": 1}
+
+    def test_json_is_written_as_a_whole(self, tmp_path):
+        run_files.write_json(tmp_path / "run.json", {"a": [1, 2]})
+        assert json.loads((tmp_path / "run.json").read_text()) == {"a": [1, 2]}
+        assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
