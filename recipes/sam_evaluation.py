@@ -22,17 +22,18 @@ PROMPTED = ("box", "box ± 10 %", "box + up to 30 %", "1 point", "10 points")
 
 
 @torch.no_grad()
-def evaluate(sam: Sam, images: Images, per_task: int, seed: int = 0) -> dict[str, dict[str, float]]:
+def evaluate(sam: Sam, images: Images, per_task: int, shrink: int = 1, seed: int = 0) -> dict[str, dict[str, float]]:
     """Mean DSC by task and prompt, over the first ``per_task`` images of each task that hold its target.
 
-    For one point the model gives three masks, and the one whose IoU it thinks highest is taken.
+    For one point the model gives three masks, and the one whose IoU it thinks highest is taken. With ``shrink`` 2
+    the model sees the images at half their size, as in the first part of its training.
     """
     was_training = sam.training
     sam.eval()
     table = {}
     for task in TASKS:
         numbers = [n for n, fact in enumerate(images.facts) if fact["task"] == task and fact["present"]][:per_task]
-        rows = [_scores(sam, images, number, np.random.default_rng([seed, number])) for number in numbers]
+        rows = [_scores(sam, images, number, np.random.default_rng([seed, number]), shrink) for number in numbers]
         table[task] = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in (FILLED_BOX, *PROMPTED)}
     sam.train(was_training)
     return table
@@ -44,10 +45,11 @@ def dsc(predicted: np.ndarray, mask: np.ndarray) -> float:
     return 2 * int((predicted & mask).sum()) / total if total else 1.0
 
 
-def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator) -> dict[str, float]:
+def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator, shrink: int) -> dict[str, float]:
     targets = target_masks(images, number)
     truth, boxes = images.mask(number), [box_of(target) for target in targets]
-    embedding = embed(sam, torch.from_numpy(images.pixels[number : number + 1].astype(np.float32)))
+    pixels = torch.from_numpy(images.pixels[number : number + 1].astype(np.float32))  # [1, 256, 256]
+    embedding = embed(sam, F.avg_pool2d(pixels, shrink))
     prompts = dict(
         zip(
             PROMPTED,

@@ -18,16 +18,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
-import math
-import platform
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from run_files import Checkpoints, machine, write_json
 from sam_evaluation import evaluate
 from sam_examples import Sampling, draw_example, index_by_task
+from sam_optimizer import MuonAndAdamW, rate_share
 from sam_steps import batch_loss
 from segment_anything.modeling import Sam
 from simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
@@ -42,21 +42,27 @@ class Settings:
     # without its target.
     seeds_per_task: int = 4000
     validation_seeds_per_task: int = 250
-    # 80 minutes on one core with bfloat16 instructions.
-    steps: int = 3200
-    # The encoder is the cost of an image, the decoder that of a prompt: with 8 and 4 they are about the same.
-    images_per_step: int = 8
+    # What a box or a point *means* takes thousands of steps to learn and needs no fine pixels: half of the steps see
+    # the images at half their size, at a quarter of the cost. The other half learns contours.
+    steps: int = 5000
+    share_of_small_steps: float = 0.5
+    # The encoder is the cost of an image, the decoder that of a prompt: with 4 prompts each takes about half. Many
+    # cheap steps teach a model that starts from random weights more than few precise ones.
+    images_per_small_step: int = 8
+    images_per_step: int = 4
     prompts_per_image: int = 4
-    # Higher than SAM's 8e-4 · (batch 8 instead of 256) would suggest: a model of 2 million parameters stands it.
-    learning_rate: float = 8e-4
-    weight_decay: float = 0.02
+    # The rate of the matrices, in Muon's units. At 0.02 and 0.04 the loss was higher after 300 steps.
+    matrix_rate: float = 0.01
+    # The rate of everything else. A model of 2 million parameters stands more than SAM's 8e-4.
+    other_rate: float = 1e-3
+    matrix_decay: float = 0.01
     # The attention of the first steps is arbitrary; a full step then is a step anywhere.
     warm_up_steps: int = 150
-    # SAM ends at 1/100 of its rate.
-    last_learning_rate: float = 0.01
+    # Small enough that the last steps only settle.
+    last_rate: float = 0.01
     # A batch in which the prompts are hard should not undo what easy ones taught.
     largest_gradient: float = 1.0
-    # The average of the weights over about the last 500 steps is smoother than any of them, and it is what is saved.
+    # The average of the weights over about the last 500 steps is steadier than any of them, and it is what is saved.
     averaging: float = 0.998
     # Validation while it trains: often enough to see a stall, small enough to cost little.
     validate_every: int = 500
@@ -68,8 +74,8 @@ class Settings:
 
 
 QUICK = Settings(
-    seeds_per_task=2, validation_seeds_per_task=2, steps=16, images_per_step=2, prompts_per_image=2,
-    warm_up_steps=3, averaging=0.8, validate_every=1000, final_validate_images=1,
+    seeds_per_task=2, validation_seeds_per_task=2, steps=16, images_per_small_step=2, images_per_step=2,
+    prompts_per_image=2, warm_up_steps=3, averaging=0.8, validate_every=1000, final_validate_images=1,
 )  # fmt: skip
 
 
@@ -80,16 +86,16 @@ class Training:
         self.settings = settings
         self.model = model
         self.average = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
-        matrices = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim >= 2]
-        vectors = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            betas=(0.9, 0.99),
-        )
+        self.optimizer = MuonAndAdamW(model, settings.matrix_rate, settings.other_rate, settings.matrix_decay)
         self.step = 0
-        self.seconds = 0.0
+        self.step_seconds: list[float] = []
         self.losses: list[float] = []
         self.validation: list[dict] = []
+
+    @property
+    def shrink(self) -> int:
+        """By how much images are made smaller at this step."""
+        return 2 if self.step < self.settings.share_of_small_steps * self.settings.steps else 1
 
     def advance(self, images: Images, groups: dict[tuple[str, bool], np.ndarray]) -> float:
         """One step; returns the dice loss of the unambiguous masks."""
@@ -97,19 +103,16 @@ class Training:
         rng = np.random.default_rng([settings.seed, self.step])
         examples = [
             draw_example(images, groups, settings.prompts_per_image, settings.sampling, rng)
-            for _ in range(settings.images_per_step)
+            for _ in range(settings.images_per_small_step if self.shrink > 1 else settings.images_per_step)
         ]
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step)
-        loss, dice = batch_loss(self.model, examples)
-        self.optimizer.zero_grad()
+        loss, dice = batch_loss(self.model, examples, self.shrink)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.largest_gradient)
-        self.optimizer.step()
+        self.optimizer.step(rate_share(self.step, settings.steps, settings.warm_up_steps, settings.last_rate))
         self._update_average()
         self.step += 1
         self.losses.append(float(loss.detach()))
-        self.seconds += time.perf_counter() - started
+        self.step_seconds.append(time.perf_counter() - started)
         return dice
 
     @torch.no_grad()
@@ -124,24 +127,20 @@ class Training:
         averaged.load_state_dict(self.average)
         return averaged.eval()
 
-    def save(self, path: Path) -> None:
-        state = {
+    def state(self) -> dict:
+        return {
             "settings": as_json(self.settings), "model": self.model.state_dict(), "average": self.average,
-            "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(), "step": self.step, "step_seconds": self.step_seconds,
             "losses": self.losses, "validation": self.validation,
         }  # fmt: skip
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
-        torch.save(state, unfinished)
-        os.replace(unfinished, path)
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
+    def restore(self, state: dict) -> None:
         if state["settings"] != as_json(self.settings):
-            raise ValueError(f"{path} was made with other settings: give another --work folder, or delete it")
+            raise ValueError("the checkpoint was made with other settings: give another --work folder, or delete it")
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.step_seconds = state["step"], state["step_seconds"]
         self.losses, self.validation = state["losses"], state["validation"]
 
 
@@ -154,53 +153,28 @@ def new_model(settings: Settings) -> Sam:
         return build_tiny_sam().train()
 
 
-def learning_rate(settings: Settings, step: int) -> float:
-    """A straight line up, then half a cosine down to the last rate."""
-    warm_up = min(1.0, (step + 1) / settings.warm_up_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-    return settings.learning_rate * warm_up * (settings.last_learning_rate + (1 - settings.last_learning_rate) * cosine)
-
-
 def as_json(settings: Settings) -> dict:
     """The settings as JSON would give them back (lists for tuples)."""
     return json.loads(json.dumps(asdict(settings)))
 
 
-def machine() -> dict:
-    names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
-
-
 def steps_in(minutes: float, settings: Settings, images: Images) -> int:
-    """How many steps fit, by timing five on a model that is thrown away (after two that are not timed)."""
+    """How many steps fit, by timing four small and four large ones on a model that is thrown away."""
+    settings = replace(settings, steps=10, share_of_small_steps=0.5)
     trial, groups = Training(settings, new_model(settings)), index_by_task(images)
-    for step in range(7):
-        if step == 2:
-            trial.seconds = 0.0
+    for _ in range(10):
         trial.advance(images, groups)
-    return max(1, round(60 * minutes / (trial.seconds / 5)))
+    small, large = np.mean(trial.step_seconds[1:5]), np.mean(trial.step_seconds[6:])  # the first of each warms up
+    return max(1, round(60 * minutes / ((small + large) / 2)))
 
 
 def train(settings: Settings, work: Path, data: Path, stop_after: int | None = None) -> Training:
     """Train to the end, or until ``stop_after`` steps are done, from the checkpoint in ``work`` if there is one."""
     images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
     held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
-    training, checkpoint, groups = (
-        Training(settings, new_model(settings)),
-        work / "sam_checkpoint.pt",
-        index_by_task(images),
-    )
-    if checkpoint.exists():
-        training.load(checkpoint)
+    training, checkpoints, groups = Training(settings, new_model(settings)), checkpoints_in(work), index_by_task(images)
+    if (state := checkpoints.load()) is not None:
+        training.restore(state)
         print(f"continues at step {training.step}", flush=True)
     end = settings.steps if stop_after is None else min(stop_after, settings.steps)
     saved, recent = time.monotonic(), []
@@ -210,23 +184,28 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
             report(training, recent)
             recent.clear()
         if training.step % settings.validate_every == 0 and training.step < settings.steps:
-            table = evaluate(training.averaged_model(), held_out, settings.validate_images)
+            table = evaluate(training.averaged_model(), held_out, settings.validate_images, training.shrink)
             training.validation.append({"step": training.step, "dsc": table})
             print(json.dumps(table, ensure_ascii=False), flush=True)
         if time.monotonic() - saved > 60 * settings.checkpoint_minutes or training.step == end:
-            training.save(checkpoint)
+            checkpoints.save(training.state())
             saved = time.monotonic()
     if training.step == settings.steps:
         write_results(training, held_out, work)
     return training
 
 
+def checkpoints_in(work: Path) -> Checkpoints:
+    return Checkpoints(work / "sam_checkpoint.pt")
+
+
 def report(training: Training, recent: list[float]) -> None:
-    per_step = training.seconds / training.step
+    settings, seconds = training.settings, np.mean(training.step_seconds[-len(recent) :])
+    left = (settings.steps - training.step) * seconds / 60
     print(
-        f"step {training.step}/{training.settings.steps}  loss {np.mean(training.losses[-len(recent) :]):.3f}  "
-        f"dice {np.mean(recent):.3f}  {training.settings.images_per_step / per_step:.1f} images/s  "
-        f"{(training.settings.steps - training.step) * per_step / 60:.0f} min left",
+        f"step {training.step}/{settings.steps} at {256 // training.shrink} pixels  "
+        f"loss {np.mean(training.losses[-len(recent) :]):.3f}  dice {np.mean(recent):.3f}  "
+        f"{seconds:.2f} s/step  {left:.0f} min left at this pace",
         flush=True,
     )
 
@@ -242,15 +221,13 @@ def write_results(training: Training, held_out: Images, work: Path) -> None:
         "seeds": {"training": [FIRST_TRAINING_SEED, settings.seeds_per_task], "validation": FIRST_VALIDATION_SEED},
         "settings": as_json(settings),
         "steps": training.step,
-        "minutes": round(training.seconds / 60, 1),
+        "minutes": round(sum(training.step_seconds) / 60, 1),
         "machine": machine(),
         "loss": {"first": float(np.mean(training.losses[:tenth])), "last": float(np.mean(training.losses[-tenth:]))},
         "validation": evaluate(model, held_out, settings.final_validate_images),
     }
     save_tiny_sam(work / "tiny_sam.safetensors", model, results)
-    unfinished = work / f"tiny_sam.{os.getpid()}.part"
-    unfinished.write_text(json.dumps({**results, "while_training": training.validation}, indent=1, ensure_ascii=False))
-    os.replace(unfinished, work / "tiny_sam.json")
+    write_json(work / "tiny_sam.json", {**results, "while_training": training.validation})
     print(json.dumps(results["validation"], indent=1, ensure_ascii=False), flush=True)
 
 
@@ -271,11 +248,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _steps(options: argparse.Namespace, settings: Settings, data: Path) -> int:
     """The number of steps; a training that was begun keeps its own."""
-    checkpoint = options.work / "sam_checkpoint.pt"
     if options.minutes is None:
         return options.steps or settings.steps
-    if checkpoint.exists():
-        return torch.load(checkpoint, weights_only=True)["settings"]["steps"]
+    if (state := checkpoints_in(options.work).load()) is not None:
+        return state["settings"]["steps"]
     return steps_in(options.minutes, settings, load_images(data, FIRST_TRAINING_SEED, 250, structures=True))
 
 

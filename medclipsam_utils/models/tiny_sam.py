@@ -1,7 +1,7 @@
 """The architecture of the small SAM: the classes of ``segment_anything``, with other sizes.
 
 Source: Kirillov et al. 2023, *Segment Anything*. It differs from ViT-B in sizes (256-pixel images and a 32 × 32 grid of
-96 channels, instead of 1024 pixels and 64 × 64 of 256) and in the first layer, where four small convolutions stand for
+96 channels, instead of 1024 pixels and 64 × 64 of 256) and in the first layer, where ten small convolutions stand for
 the one large patch convolution (Xiao et al. 2021, *Early convolutions help transformers see better*): a small
 transformer that is trained for an hour needs their sharper view of edges.
 """
@@ -26,14 +26,31 @@ PIXEL_MEAN = (100.0, 100.0, 100.0)
 PIXEL_STD = (75.0, 75.0, 75.0)
 
 
+class Residual(nn.Module):
+    """Two small convolutions whose result is added to their input."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(1, channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + self.layers(features)
+
+
 class ConvolutionalStem(nn.Module):
     """From pixels [B, 3, 256, 256] to patch embeddings [B, 32, 32, width], as SAM's own patch embedding gives them."""
 
-    def __init__(self, width: int, channels: tuple[int, ...] = (24, 48, 96)):
+    def __init__(self, width: int, channels: tuple[int, ...] = (24, 48, 96), residuals: tuple[int, ...] = (0, 1, 2)):
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in zip((3, *channels[:-1]), channels, strict=True):
+        for before, after, count in zip((3, *channels[:-1]), channels, residuals, strict=True):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, after), nn.GELU()]
+            layers += [Residual(after) for _ in range(count)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], width, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
