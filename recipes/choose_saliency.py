@@ -1,6 +1,6 @@
 """Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, beta, clusters and margin.
 
-    python recipes/choose_saliency.py --clip tiny --sam tiny --images 25
+    python -m recipes.choose_saliency --clip tiny --sam tiny --images 25
 
 Every setting is tried on the same images, and the best mean DSC after SAM wins. What is printed for it is the best of
 many and so too good; ``evaluate.py`` measures it again on other seeds.
@@ -13,8 +13,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from evaluate import say
-from evaluate_saliency import (
+from segment_anything import SamPredictor
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import Clip, load_clip, load_sam
+from medclipsam_utils.tasks import PROMPT_KINDS
+
+from .evaluate import say
+from .evaluate_saliency import (
     BATCH,
     CLUSTERS,
     MARGINS,
@@ -24,16 +31,10 @@ from evaluate_saliency import (
     score_map,
     segment_from_mask,
 )
-from evaluation_cases import Case, simulated_cases, with_target
-from evaluation_tables import column, summarise, table
-from saliency_masks import coarse_mask
-from segment_anything import SamPredictor
-from simulated_data import FIRST_VALIDATION_SEED
-
-from medclipsam_utils import TASKS
-from medclipsam_utils.metrics import dice
-from medclipsam_utils.models import Clip, load_clip, load_sam
-from medclipsam_utils.tasks import PROMPT_KINDS
+from .evaluation_cases import Case, simulated_cases, with_target
+from .evaluation_tables import column, summarise, table
+from .saliency_masks import coarse_mask
+from .simulated_data import FIRST_VALIDATION_SEED
 
 MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage")
 

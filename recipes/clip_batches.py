@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from caption_facts import Caption, draw_caption, image_facts, judge
-from simulated_data import Images
 from torch import Tensor
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, PATCH_SIZE, STD
+
+from .caption_facts import Caption, draw_caption, image_facts, judge
+from .simulated_data import Images
 
 GRID = IMAGE_SIZE // PATCH_SIZE
 
@@ -71,6 +72,11 @@ def shrink(images: Images) -> ClipImages:
     return ClipImages(pixels, masks, images.facts, pairs)
 
 
+def normalise(pixels: Tensor) -> Tensor:
+    """Grey images [B, 1, H, W], 0 … 1, as the small CLIP sees them: [B, 3, H, W]."""
+    return ((pixels - MEAN[0]) / STD[0]).expand(-1, 3, -1, -1)
+
+
 def _halve(image: np.ndarray) -> np.ndarray:
     wide = image.astype(np.uint16)
     rows = wide[0::2] + wide[1::2]
@@ -114,7 +120,7 @@ def draw_batch(
     facts = [image_facts(images.facts[index]) for index in chosen]
     organs = np.array([fact["organ"] for fact in facts])
     return Batch(
-        pixels=(pixels - MEAN[0]).div(STD[0]).expand(-1, 3, -1, -1),
+        pixels=normalise(pixels),
         captions=captions,
         verdict=torch.from_numpy(judge(facts, captions, own)),
         same_organ=torch.from_numpy(organs[:, None] == np.array([caption.stated["organ"] for caption in captions])),

@@ -6,10 +6,10 @@ question of its own, so that one caption may be true of many images.
 
 from __future__ import annotations
 
-from caption_facts import FALSE, TRUE
-from open_clip import CustomTextCLIP
 from torch import Tensor
 from torch.nn import functional as F
+
+from .caption_facts import FALSE, TRUE
 
 
 def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tensor:
@@ -49,19 +49,6 @@ def region_text_loss(logits: Tensor, verdict: Tensor, inside: Tensor, outside: T
         + 0.35 * _mean(no, wrong_target)
         + 0.15 * _mean(no, wrong_image)
     )
-
-
-def patch_features(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
-    """What the image tower would answer if it attended to one patch alone: float [B, N, D], L2-normalised.
-
-    Args:
-        tokens: float [B, N, C], the normalised output of the last block.
-    """
-    pool = clip.visual.trunk.attn_pool
-    values = F.linear(tokens, *(part.chunk(2)[1] for part in (pool.kv.weight, pool.kv.bias)))
-    pooled = pool.proj(values)
-    pooled = pooled + pool.mlp(pool.norm(pooled))
-    return F.normalize(clip.visual.head(pooled), dim=-1)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:

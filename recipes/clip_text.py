@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from caption_facts import FACTS, SILENT, Caption, draw_caption
 from open_clip import CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.words import PADDING, UNKNOWN, WordTokenizer, split_words
+
+from .caption_facts import FACTS, SILENT, Caption, draw_caption
 
 
 def vocabulary(facts: Sequence[Mapping]) -> list[str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from clip_batches import GRID, ClipImages
-from clip_losses import patch_features
-from evaluate_clip import wins
 from open_clip import CustomTextCLIP
-from torch import Tensor
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.models.tiny_clip import MEAN, STD
+from medclipsam_utils.models import Clip
+from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
+
+from .clip_batches import GRID, ClipImages, normalise
+from .clip_patches import encode_patches, patch_features
+from .evaluate_clip import mean_prompt, wins
 
 
 def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages) -> dict[str, dict[str, float]]:
@@ -24,29 +25,29 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
         prompt) and ``patch_pointing`` (share of images whose patch most like P2 is mostly target).
     """
     clip.eval()
+    texts = Clip("in training", clip, tokenizer, IMAGE_SIZE, MEAN, STD)
     results = {}
     for name, task in TASKS.items():
         present = images.pairs[name]
+        direction = mean_prompt(texts, task.prompts["P2"]) - mean_prompt(texts, [task.absent_prompt])
         with torch.inference_mode():
-            prompt = F.normalize(clip.encode_text(tokenizer(list(task.prompts["P2"])), normalize=True).mean(0), dim=0)
-            absent = clip.encode_text(tokenizer(task.absent_prompt), normalize=True)[0]
             features, patches = _encode(clip, images.pixels[np.concatenate([present, present + 1])])
-        scores = (features @ (prompt - absent)).numpy()
+        scores = features @ direction
         masks = torch.from_numpy(images.masks[present]).float()[:, None] / 255
-        share = F.adaptive_avg_pool2d(masks, GRID).flatten(1)
-        best = (patches[: len(present)] @ (prompt - absent)).argmax(1)
+        share = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
+        best = (patches[: len(present)] @ direction).argmax(axis=1)
         results[name] = {
             "presence_auc": round(float(wins(scores[: len(present)], scores[len(present) :]).mean()), 3),
-            "patch_pointing": round(float((share.gather(1, best[:, None]) > 0.3).float().mean()), 3),
+            "patch_pointing": round(float((share[np.arange(len(best)), best] > 0.3).mean()), 3),
         }
     return results
 
 
-def _encode(clip: CustomTextCLIP, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+def _encode(clip: CustomTextCLIP, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image features [N, D] and patch features [N, patches, D] of images uint8 [N, 128, 128]."""
     features, patches = [], []
     for chunk in np.array_split(pixels, max(1, len(pixels) // 50)):
-        batch = ((torch.from_numpy(chunk).float()[:, None] / 255 - MEAN[0]) / STD[0]).expand(-1, 3, -1, -1)
-        tokens = clip.visual.trunk.forward_features(batch)
-        features.append(F.normalize(clip.visual.head(clip.visual.trunk.forward_head(tokens)), dim=-1))
+        images, tokens = encode_patches(clip, normalise(torch.from_numpy(chunk).float()[:, None] / 255), kept=None)
+        features.append(images)
         patches.append(patch_features(clip, tokens))
-    return torch.cat(features), torch.cat(patches)
+    return torch.cat(features).numpy(), torch.cat(patches).numpy()

@@ -1,6 +1,6 @@
 """Judges the small models on simulated images that no training and no choice of settings has seen.
 
-    python recipes/evaluate.py --output results.json
+    python -m recipes.evaluate --output results.json
 
 Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Seeds
 0, 1, 2 … belong to the evaluation (see ``simulated_data.py``). ``--real FOLDER`` adds real images: those in
@@ -17,16 +17,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import evaluate_clip as clip_part
-from evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
-from evaluate_sam import sam_table, score_sam, summarise_sam
-from evaluation_cases import Case, real_cases, simulated_cases, with_target
-from run_files import machine, write_json
 from segment_anything import SamPredictor
-from simulated_data import FIRST_VALIDATION_SEED
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
+
+from . import evaluate_clip as clip_part
+from .evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
+from .evaluate_sam import sam_table, score_sam, summarise_sam
+from .evaluation_cases import Case, real_cases, simulated_cases, with_target
+from .run_files import machine, write_json
+from .simulated_data import FIRST_VALIDATION_SEED
 
 QUICK_IMAGES = 4
 TITLES = {

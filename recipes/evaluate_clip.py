@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from evaluation_cases import Case, rotated
-from evaluation_tables import show, summarise, summarise_statistic, table
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import retrieval_accuracy
 from medclipsam_utils.models import Clip
 from medclipsam_utils.simulate import FINDINGS
+
+from .evaluation_cases import Case, rotated
+from .evaluation_tables import show, summarise, summarise_statistic, table
 
 Features = dict[str, np.ndarray]  # by finding, float32 [n seeds, D], rows of length 1
 

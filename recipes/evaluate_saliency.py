@@ -13,19 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from evaluate_clip import mean_prompt
-from evaluate_sam import fill_boxes, move_sides, segment_boxes
-from evaluation_cases import Case, largest_parts
-from evaluation_tables import column, compare, show, show_difference, summarise, table
-from plain_m2ib import saliency
-from saliency_masks import coarse_mask, coverage, points_at, upsample
-from sam_prompts import box_of
 from segment_anything import SamPredictor
-from wordless_rule import largest_dark_spots
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
+
+from .evaluate_clip import mean_prompt
+from .evaluate_sam import fill_boxes, move_sides, segment_boxes
+from .evaluation_cases import Case, largest_parts
+from .evaluation_tables import column, compare, show, show_difference, summarise, table
+from .plain_m2ib import saliency
+from .saliency_masks import coarse_mask, coverage, points_at, upsample
+from .sam_prompts import box_of
+from .wordless_rule import largest_dark_spots
 
 CLUSTERS = (2, 3)
 MARGINS = (-0.1, 0.0, 0.1)

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from evaluation_cases import Case
-from evaluation_tables import column, compare, show, show_difference, summarise, table
-from sam_prompts import box_of, points_in
 from segment_anything import SamPredictor
 
 from medclipsam_utils.metrics import dice
+
+from .evaluation_cases import Case
+from .evaluation_tables import column, compare, show, show_difference, summarise, table
+from .sam_prompts import box_of, points_in
 
 TRUE_BOX, MOVED, OUTWARD = "true box", "box, sides ± 10 %", "box, sides out 0–30 %"
 BOX_KINDS = {TRUE_BOX: (0.0, 0.0), MOVED: (-0.1, 0.1), OUTWARD: (0.0, 0.3)}

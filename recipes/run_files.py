@@ -12,20 +12,30 @@ import torch
 
 
 class Checkpoints:
-    """One checkpoint file, replaced as a whole, so that a killed run leaves the previous one."""
+    """One checkpoint file, replaced as a whole, so that a killed run leaves the previous one.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Args:
+        path: of the file.
+        settings: what the run depends on, of types that JSON knows; a run with other settings does not go on from here.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]):
+        self.path, self.settings = path, json.loads(json.dumps(settings))
 
     def save(self, state: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".part")
-        torch.save(state, unfinished)
+        torch.save({"settings": self.settings, **state}, unfinished)
         os.replace(unfinished, self.path)
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, or None if there is none yet."""
-        return torch.load(self.path, weights_only=True) if self.path.exists() else None
+        """The saved state, or None if there is none yet; ValueError if it was made with other settings."""
+        if not self.path.exists():
+            return None
+        state = torch.load(self.path, weights_only=True)
+        if state.pop("settings") != self.settings:
+            raise ValueError(f"{self.path} was made with other settings: give another folder, or delete it")
+        return state
 
 
 def write_json(path: Path, content: Any) -> None:

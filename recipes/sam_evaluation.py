@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sam_examples import target_masks
-from sam_prompts import Prompts, box_of, points_in
-from sam_steps import decode, embed
 from segment_anything.modeling import Sam
-from simulated_data import Images
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import dice
+
+from .evaluate_sam import fill_boxes, move_sides
+from .sam_examples import target_masks
+from .sam_prompts import Prompts, box_of, points_in
+from .sam_steps import decode, embed
+from .simulated_data import Images
 
 FILLED_BOX = "filled box"
 PROMPTED = ("box", "box ± 10 %", "box + up to 30 %", "1 point", "10 points")
@@ -39,12 +42,6 @@ def evaluate(sam: Sam, images: Images, per_task: int, shrink: int = 1, seed: int
     return table
 
 
-def dsc(predicted: np.ndarray, mask: np.ndarray) -> float:
-    """2 |A ∩ B| / (|A| + |B|) of bool masks; 1 if both are empty."""
-    total = int(predicted.sum()) + int(mask.sum())
-    return 2 * int((predicted & mask).sum()) / total if total else 1.0
-
-
 def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator, shrink: int) -> dict[str, float]:
     targets = target_masks(images, number)
     truth, boxes = images.mask(number), [box_of(target) for target in targets]
@@ -55,8 +52,8 @@ def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator, shr
             PROMPTED,
             (
                 Prompts(boxes=np.stack(boxes)),
-                Prompts(boxes=np.stack([_shift_sides(box, -0.1, 0.1, rng, truth.shape[0]) for box in boxes])),
-                Prompts(boxes=np.stack([_shift_sides(box, 0.0, 0.3, rng, truth.shape[0]) for box in boxes])),
+                Prompts(boxes=np.stack([move_sides(box, rng.uniform(-0.1, 0.1, 4), truth.shape) for box in boxes])),
+                Prompts(boxes=np.stack([move_sides(box, rng.uniform(0.0, 0.3, 4), truth.shape) for box in boxes])),
                 _points(targets, 1, rng),
                 _points(targets, 10, rng),
             ),
@@ -64,8 +61,8 @@ def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator, shr
         )
     )
     answers = {name: _answer(sam, embedding, prompt, name == "1 point") for name, prompt in prompts.items()}
-    answers[FILLED_BOX] = _filled(boxes, truth.shape)
-    return {name: dsc(answer, truth) for name, answer in answers.items()}
+    answers[FILLED_BOX] = fill_boxes(boxes, truth.shape)
+    return {name: dice(answer, truth) for name, answer in answers.items()}
 
 
 def _answer(sam: Sam, embedding: torch.Tensor, prompts: Prompts, ambiguous: bool) -> np.ndarray:
@@ -81,17 +78,3 @@ def _answer(sam: Sam, embedding: torch.Tensor, prompts: Prompts, ambiguous: bool
 def _points(targets: list[np.ndarray], count: int, rng: np.random.Generator) -> Prompts:
     points = np.stack([points_in(target, count, rng) for target in targets])
     return Prompts(points=points, labels=np.ones(points.shape[:2], dtype=np.int64))
-
-
-def _shift_sides(box: np.ndarray, low: float, high: float, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Each side moved outwards by a share of the box's width or height, drawn from ``low`` … ``high``."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    moved = box + rng.uniform(low, high, 4) * [-width, -height, width, height]
-    return np.clip(moved, 0, size).astype(np.float32)
-
-
-def _filled(boxes: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    filled = np.zeros(shape, dtype=bool)
-    for x0, y0, x1, y1 in np.stack(boxes).astype(int):
-        filled[y0:y1, x0:x1] = True
-    return filled

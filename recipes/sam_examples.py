@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sam_augment import draw_view, paste_shape, vary_intensity, warp
-from sam_prompts import BOX, BOX_AND_POINT, LOOSE_BOX, ONE_POINT, POINTS, Prompts, draw_prompts
 from scipy import ndimage
-from simulated_data import Images, unpack
+
+from .sam_augment import draw_view, paste_shape, vary_intensity, warp
+from .sam_prompts import BOX, BOX_AND_POINT, LOOSE_BOX, ONE_POINT, POINTS, Prompts, draw_prompts
+from .simulated_data import Images, unpack
 
 LUNGS = ("left lung", "right lung")
 # Sprinkled over the image in many parts, or parts of a target that a single click should not stop at.

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sam_examples import Example
-from sam_prompts import ONE_POINT, Prompts
 from segment_anything.modeling import Sam
 from torch.nn import functional as F
+
+from .sam_examples import Example
+from .sam_prompts import ONE_POINT, Prompts
 
 WEIGHT_OF_THREE = 0.4  # beside the first mask, for prompts that leave no doubt; 1 for a single point
 

@@ -1,6 +1,6 @@
 """Put what the recipes trained into the package: half-precision weights, and their checksums.
 
-    python recipes/ship.py --clip FOLDER --sam FOLDER
+    python -m recipes.ship --clip FOLDER --sam FOLDER
 
 Half precision halves the files; what ``evaluate.py`` measures is measured on them. Once loaded, the weights are
 single precision again.
@@ -17,11 +17,14 @@ from medclipsam_utils.models import load_clip, load_sam, save_tiny_clip, save_ti
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, SAM_FORMAT, read_header
 from medclipsam_utils.models.weights import FOLDER
 
+from .train_clip import STAGES as CLIP_STAGES
+from .train_sam import STAGES as SAM_STAGES
+
 CLIPS = {
     "tiny_clip_tuned.safetensors": "tiny_clip.safetensors",
     "tiny_clip_base.safetensors": "tiny_clip_base.safetensors",
 }
-SAM = "tiny_sam.safetensors"
+SAM_SOURCE, SAM_TARGET = "tiny_sam_fine.safetensors", "tiny_sam.safetensors"
 LOGS = Path(__file__).parent / "results"
 
 
@@ -36,10 +39,12 @@ def main() -> None:
         header = read_header(options.clip / source, CLIP_FORMAT)
         clip = load_clip(options.clip / source)
         save_tiny_clip(FOLDER / target, clip.model.half(), header["vocabulary"], header["trained"])
-        shutil.copy((options.clip / source).with_suffix(".json"), LOGS)
-    header = read_header(options.sam / SAM, SAM_FORMAT)
-    save_tiny_sam(FOLDER / SAM, load_sam(options.sam / SAM).model.half(), header["trained"])
-    shutil.copy((options.sam / SAM).with_suffix(".json"), LOGS)
+    header = read_header(options.sam / SAM_SOURCE, SAM_FORMAT)
+    save_tiny_sam(FOLDER / SAM_TARGET, load_sam(options.sam / SAM_SOURCE).model.half(), header["trained"])
+    for stage in CLIP_STAGES:
+        shutil.copy(options.clip / f"tiny_clip_{stage}.json", LOGS)
+    for stage in SAM_STAGES:
+        shutil.copy(options.sam / f"tiny_sam_{stage}.json", LOGS)
     files = sorted(FOLDER.glob("*.safetensors"))
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (FOLDER / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")

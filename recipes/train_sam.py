@@ -1,13 +1,13 @@
 """Train the small SAM (``medclipsam_utils/models/tiny_sam.py``) from simulated images, on one CPU core.
 
-    python recipes/train_sam.py --work FOLDER                 the recipe: as many steps as Settings says
-    python recipes/train_sam.py --work FOLDER --minutes 20    as many steps as fit, by a first timing
-    python recipes/train_sam.py --work FOLDER --quick         some seconds, to see it run
+    python -m recipes.train_sam coarse --work FOLDER    what boxes and points mean, and rough contours
+    python -m recipes.train_sam fine   --work FOLDER    goes on from coarse: contours
 
 The same command continues an interrupted training: all that a step draws follows from the seed and the number of the
 step, so that with the checkpoint (weights, their average, the optimizer's state, the number of the step) the result is
-that of a training in one go. FOLDER receives ``tiny_sam.safetensors``, ``tiny_sam.json`` (settings, machine, and the
-validation beside the filled box) and ``sam_checkpoint.pt``. The drawn images go to ``--data``.
+that of a training in one go. FOLDER receives ``tiny_sam_STAGE.safetensors``, ``tiny_sam_STAGE.json`` (settings,
+machine, validation beside the filled box) and ``tiny_sam_STAGE.pt``, the checkpoint. The drawn images go to ``--data``.
+``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from run_files import Checkpoints, machine, write_json
-from sam_evaluation import evaluate
-from sam_examples import Sampling, draw_example, index_by_task
-from sam_optimizer import MuonAndAdamW, rate_share
-from sam_steps import batch_loss
 from segment_anything.modeling import Sam
-from simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
+
+from .optimizers import moving_average, muon_and_adamw, rate_share
+from .run_files import Checkpoints, machine, write_json
+from .sam_evaluation import evaluate
+from .sam_examples import Sampling, draw_example, index_by_task
+from .sam_steps import batch_loss
+from .simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
 
 
 @dataclass(frozen=True)
 class Settings:
     """Each number with its reason."""
 
+    stage: str
+    # Random weights if None.
+    starts_from: str | None = None
     seed: int = 0
     # Enough anatomies that no lesion is seen twice in the same way; twice as many images, as each is drawn with and
     # without its target.
@@ -73,10 +77,27 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
 
 
-QUICK = Settings(
-    seeds_per_task=2, validation_seeds_per_task=2, steps=16, images_per_small_step=2, images_per_step=2,
-    prompts_per_image=2, warm_up_steps=3, averaging=0.8, validate_every=1000, final_validate_images=1,
-)  # fmt: skip
+STAGES = {
+    "coarse": Settings("coarse"),
+    "fine": Settings(
+        "fine", starts_from="coarse", seed=1, steps=4800, share_of_small_steps=0.0, warm_up_steps=100,
+        # Half of what is best from random weights: enough to leave where the first stage settled, and not to undo it.
+        matrix_rate=0.005, other_rate=5e-4,
+        # Lungs were not learned within minutes after all: where the heart's edge is faint, it has to be known.
+        sampling=Sampling(
+            tasks=(("breast_ultrasound", 0.22), ("brain_mri", 0.30), ("lung_xray", 0.28), ("lung_ct", 0.20)),
+            target_share=0.85, target_share_of_one_point=0.95, shape_with_target=0.1,
+        ),
+    ),
+}  # fmt: skip
+
+
+def quick(settings: Settings) -> Settings:
+    """The same recipe, a few hundred times smaller."""
+    return replace(
+        settings, seeds_per_task=2, validation_seeds_per_task=2, steps=16, images_per_small_step=2, images_per_step=2,
+        prompts_per_image=2, warm_up_steps=3, averaging=0.8, validate_every=1000, final_validate_images=1,
+    )  # fmt: skip
 
 
 class Training:
@@ -85,8 +106,8 @@ class Training:
     def __init__(self, settings: Settings, model: Sam):
         self.settings = settings
         self.model = model
-        self.average = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
-        self.optimizer = MuonAndAdamW(model, settings.matrix_rate, settings.other_rate, settings.matrix_decay)
+        self.average = moving_average(model, settings.averaging)
+        self.optimizer = muon_and_adamw(model, settings.matrix_rate, settings.other_rate, settings.matrix_decay)
         self.step = 0
         self.step_seconds: list[float] = []
         self.losses: list[float] = []
@@ -109,39 +130,31 @@ class Training:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.largest_gradient)
         self.optimizer.step(rate_share(self.step, settings.steps, settings.warm_up_steps, settings.last_rate))
-        self._update_average()
+        self.average.update_parameters(self.model)
         self.step += 1
         self.losses.append(float(loss.detach()))
         self.step_seconds.append(time.perf_counter() - started)
         return dice
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # Early on, the average forgets faster: (1 + t) / (10 + t) keeps it from remembering the random weights.
-        keep = min(self.settings.averaging, (1 + self.step) / (10 + self.step))
-        for name, weight in self.model.state_dict().items():
-            self.average[name].lerp_(weight, 1 - keep)
-
-    def averaged_model(self) -> Sam:
-        averaged = new_model(self.settings)
-        averaged.load_state_dict(self.average)
-        return averaged.eval()
-
     def state(self) -> dict:
         return {
-            "settings": as_json(self.settings), "model": self.model.state_dict(), "average": self.average,
+            "model": self.model.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "step_seconds": self.step_seconds,
             "losses": self.losses, "validation": self.validation,
         }  # fmt: skip
 
     def restore(self, state: dict) -> None:
-        if state["settings"] != as_json(self.settings):
-            raise ValueError("the checkpoint was made with other settings: give another --work folder, or delete it")
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.step_seconds = state["step"], state["step_seconds"]
         self.losses, self.validation = state["losses"], state["validation"]
+
+    def start_from(self, average: dict) -> None:
+        """Take the averaged weights of another training."""
+        self.average.load_state_dict(average)
+        self.average.n_averaged.zero_()
+        self.model.load_state_dict(self.average.module.state_dict())
 
 
 def new_model(settings: Settings) -> Sam:
@@ -153,29 +166,20 @@ def new_model(settings: Settings) -> Sam:
         return build_tiny_sam().train()
 
 
-def as_json(settings: Settings) -> dict:
-    """The settings as JSON would give them back (lists for tuples)."""
-    return json.loads(json.dumps(asdict(settings)))
-
-
-def steps_in(minutes: float, settings: Settings, images: Images) -> int:
-    """How many steps fit, by timing four small and four large ones on a model that is thrown away."""
-    settings = replace(settings, steps=10, share_of_small_steps=0.5)
-    trial, groups = Training(settings, new_model(settings)), index_by_task(images)
-    for _ in range(10):
-        trial.advance(images, groups)
-    small, large = np.mean(trial.step_seconds[1:5]), np.mean(trial.step_seconds[6:])  # the first of each warms up
-    return max(1, round(60 * minutes / ((small + large) / 2)))
-
-
 def train(settings: Settings, work: Path, data: Path, stop_after: int | None = None) -> Training:
     """Train to the end, or until ``stop_after`` steps are done, from the checkpoint in ``work`` if there is one."""
     images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
     held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
-    training, checkpoints, groups = Training(settings, new_model(settings)), checkpoints_in(work), index_by_task(images)
+    training, checkpoints, groups = (
+        Training(settings, new_model(settings)),
+        _checkpoints(settings, work),
+        index_by_task(images),
+    )
     if (state := checkpoints.load()) is not None:
         training.restore(state)
         print(f"continues at step {training.step}", flush=True)
+    elif settings.starts_from:
+        training.start_from(_end_of(settings, work))
     end = settings.steps if stop_after is None else min(stop_after, settings.steps)
     saved, recent = time.monotonic(), []
     while training.step < end:
@@ -184,7 +188,7 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
             report(training, recent)
             recent.clear()
         if training.step % settings.validate_every == 0 and training.step < settings.steps:
-            table = evaluate(training.averaged_model(), held_out, settings.validate_images, training.shrink)
+            table = evaluate(training.average.module, held_out, settings.validate_images, training.shrink)
             training.validation.append({"step": training.step, "dsc": table})
             print(json.dumps(table, ensure_ascii=False), flush=True)
         if time.monotonic() - saved > 60 * settings.checkpoint_minutes or training.step == end:
@@ -195,8 +199,18 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
     return training
 
 
-def checkpoints_in(work: Path) -> Checkpoints:
-    return Checkpoints(work / "sam_checkpoint.pt")
+def _checkpoints(settings: Settings, work: Path) -> Checkpoints:
+    return Checkpoints(work / f"tiny_sam_{settings.stage}.pt", asdict(settings))
+
+
+def _end_of(settings: Settings, work: Path) -> dict:
+    """The averaged weights of the stage that ``settings`` starts from, which must be at its end."""
+    stage = STAGES[settings.starts_from]
+    before = stage if settings == STAGES[settings.stage] else quick(stage)
+    state = _checkpoints(before, work).load()
+    if state is None or state["step"] < before.steps:
+        raise FileNotFoundError(f"{settings.stage} goes on from {before.stage}: train {before.stage} to its end first")
+    return state["average"]
 
 
 def report(training: Training, recent: list[float]) -> None:
@@ -213,46 +227,36 @@ def report(training: Training, recent: list[float]) -> None:
 def write_results(training: Training, held_out: Images, work: Path) -> None:
     from medclipsam_utils.models.checkpoints import save_tiny_sam
 
-    model, settings = training.averaged_model(), training.settings
+    model, settings = training.average.module.eval(), training.settings
     tenth = max(1, settings.steps // 10)
     results = {
-        "recipe": "recipes/train_sam.py",
+        "recipe": f"python -m recipes.train_sam {settings.stage}",
         "data": "simulated images of medclipsam_utils.simulate; no real image",
         "seeds": {"training": [FIRST_TRAINING_SEED, settings.seeds_per_task], "validation": FIRST_VALIDATION_SEED},
-        "settings": as_json(settings),
+        "settings": asdict(settings),
         "steps": training.step,
         "minutes": round(sum(training.step_seconds) / 60, 1),
         "machine": machine(),
         "loss": {"first": float(np.mean(training.losses[:tenth])), "last": float(np.mean(training.losses[-tenth:]))},
         "validation": evaluate(model, held_out, settings.final_validate_images),
     }
-    save_tiny_sam(work / "tiny_sam.safetensors", model, results)
-    write_json(work / "tiny_sam.json", {**results, "while_training": training.validation})
+    weights = work / f"tiny_sam_{settings.stage}.safetensors"
+    save_tiny_sam(weights, model, results)
+    write_json(weights.with_suffix(".json"), {**results, "while_training": training.validation})
     print(json.dumps(results["validation"], indent=1, ensure_ascii=False), flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=STAGES, help="which of the two to train")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the results")
     parser.add_argument("--data", type=Path, help="folder of the drawn images; WORK/data if not given")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, help=f"instead of {Settings.steps}")
-    length.add_argument("--minutes", type=float, help="as many steps as fit into this time")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see it run")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    settings, data = QUICK if options.quick else Settings(), options.data or options.work / "data"
-    train(replace(settings, steps=_steps(options, settings, data)), options.work, data)
-
-
-def _steps(options: argparse.Namespace, settings: Settings, data: Path) -> int:
-    """The number of steps; a training that was begun keeps its own."""
-    if options.minutes is None:
-        return options.steps or settings.steps
-    if (state := checkpoints_in(options.work).load()) is not None:
-        return state["settings"]["steps"]
-    return steps_in(options.minutes, settings, load_images(data, FIRST_TRAINING_SEED, 250, structures=True))
+    settings = STAGES[options.stage]
+    train(quick(settings) if options.quick else settings, options.work, options.data or options.work / "data")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from evaluation_cases import largest_parts
 from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import clear_border
+
+from .evaluation_cases import largest_parts
 
 
 def largest_dark_spots(image: np.ndarray, count: int) -> np.ndarray:

@@ -12,6 +12,6 @@ def models_folder() -> Path:
     ::
 
         sam_vit_b_01ec64.pth    the official checkpoints of SAM, by their own names
-        biomedclip/             BiomedCLIP in open_clip's format, see medclipsam_utils.models.open_clip_models
+        biomedclip/             BiomedCLIP in open_clip's format, see medclipsam_utils.models.open_clip_folder
     """
     return Path(os.environ.get("MEDCLIPSAM_MODELS") or Path.home() / ".cache" / "medclipsam").expanduser()

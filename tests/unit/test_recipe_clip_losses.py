@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from caption_facts import FALSE, TRUE, UNKNOWN
-from clip_losses import image_text_loss, patch_features, region_text_loss
 from torch.nn import functional as F
 
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
+from recipes.caption_facts import FALSE, TRUE, UNKNOWN
+from recipes.clip_losses import image_text_loss, region_text_loss
+from recipes.clip_patches import patch_features
 
 
 def mean(values: list[float]) -> float:

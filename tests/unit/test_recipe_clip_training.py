@@ -9,13 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import run_files
-import simulated_data
 import torch
-import train_clip
-from clip_batches import GRID, shrink
-from clip_losses import patch_features
-from clip_text import encode_captions, hide_words, vocabulary
 from safetensors.torch import load_file
 
 from medclipsam_utils import TASKS
@@ -23,11 +17,16 @@ from medclipsam_utils.models import load_clip
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
+from recipes import run_files, simulated_data, train_clip
+from recipes.clip_batches import GRID, shrink
+from recipes.clip_patches import encode_patches, patch_features
+from recipes.clip_text import encode_captions, hide_words, vocabulary
+from recipes.optimizers import moving_average
 
 # Three seeds a task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("tuned", "base"))
+REGIONS, TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("regions", "tuned", "base"))
 FIRST_SEEDS = (simulated_data.FIRST_TRAINING_SEED, simulated_data.FIRST_VALIDATION_SEED)
 
 
@@ -45,13 +44,13 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for first in FIRST_SEEDS:
         for task in TASKS:
-            simulated_data._draw_shard((folder, task, first, TUNED.seeds_per_task))
+            simulated_data._draw_shard((folder, task, first, REGIONS.seeds_per_task))
     return folder
 
 
 @pytest.fixture(scope="module")
 def held_out(data):
-    return shrink(simulated_data.load_images(data, simulated_data.FIRST_VALIDATION_SEED, TUNED.seeds_per_task))
+    return shrink(simulated_data.load_images(data, simulated_data.FIRST_VALIDATION_SEED, REGIONS.seeds_per_task))
 
 
 def workplace(folder, data):
@@ -62,13 +61,13 @@ def workplace(folder, data):
 
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory, data):
-    """What ``train_clip.py tuned --quick`` leaves behind, and the losses of its steps."""
-    work, losses = workplace(tmp_path_factory.mktemp("tuned"), data), []
+    """What ``train_clip regions --quick`` leaves behind, and the losses of its steps."""
+    work, losses = workplace(tmp_path_factory.mktemp("regions"), data), []
     step = train_clip.Trainer._step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_clip.Trainer, "_step", lambda *args: losses.append(step(*args)) or losses[-1])
-        train_clip.main(["tuned", "--quick", "--threads", "1", "--work", str(work)])
-    return SimpleNamespace(weights=work / "tiny_clip_tuned.safetensors", work=work, losses=np.array(losses))
+        train_clip.main(["regions", "--quick", "--threads", "1", "--work", str(work)])
+    return SimpleNamespace(weights=work / "tiny_clip_regions.safetensors", work=work, losses=np.array(losses))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,7 @@ class TestTowers:
     def test_all_patches_give_what_open_clip_gives(self, clip):
         pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            features, tokens = train_clip.encode_patches(clip, pixels, None)
+            features, tokens = encode_patches(clip, pixels, None)
             torch.testing.assert_close(features, clip.encode_image(pixels, normalize=True))
             torch.testing.assert_close(tokens, clip.visual.trunk.forward_features(pixels))
 
@@ -106,7 +105,7 @@ class TestTowers:
         pixels, trunk = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)), clip.visual.trunk
         kept = torch.tensor([[0, 7, 200], [3, 4, 255]])
         with torch.no_grad():
-            features, tokens = train_clip.encode_patches(clip, pixels, kept)
+            features, tokens = encode_patches(clip, pixels, kept)
             embedded = trunk.patch_embed(pixels) + trunk.pos_embed
             for image in range(2):
                 alone = trunk.norm(trunk.blocks(torch.stack([embedded[image, index] for index in kept[image]])[None]))
@@ -132,17 +131,17 @@ class TestTowers:
 
 class TestRun:
     def test_the_loss_falls(self, quick_run):
-        assert quick_run.losses.shape == (TUNED.steps, 2) and np.isfinite(quick_run.losses).all()
+        assert quick_run.losses.shape == (REGIONS.steps, 2) and np.isfinite(quick_run.losses).all()
         for losses in quick_run.losses.T:
             assert losses[-4:].mean() < losses[:4].mean()
 
     def test_results_say_how_they_were_made(self, quick_run):
         results = json.loads(quick_run.weights.with_suffix(".json").read_text())
-        assert results["settings"] == {**json.loads(json.dumps(vars(TUNED)))}
+        assert results["settings"] == {**json.loads(json.dumps(vars(REGIONS)))}
         assert results["threads"] == 1 and results["torch"] == torch.__version__ and results["processor"]
         (last,) = results.pop("log")
         image_text, region_text = quick_run.losses.mean(axis=0)
-        assert last["step"] == TUNED.steps and last["image_text"] == pytest.approx(image_text, abs=1e-4)
+        assert last["step"] == REGIONS.steps and last["image_text"] == pytest.approx(image_text, abs=1e-4)
         assert last["region_text"] == pytest.approx(region_text, abs=1e-4)
         assert read_header(quick_run.weights, CLIP_FORMAT)["trained"] == results
 
@@ -171,28 +170,35 @@ class TestRun:
             )
 
     def test_the_average_of_the_weights_is_what_is_kept(self, quick_run):
-        state = torch.load(quick_run.work / "tiny_clip_tuned.pt", weights_only=True)
+        state = torch.load(quick_run.work / "tiny_clip_regions.pt", weights_only=True)
         kept = load_file(quick_run.weights)
-        assert state["step"] == state["average"]["n_averaged"] == TUNED.steps
+        assert state["step"] == state["average"]["n_averaged"] == REGIONS.steps
         for name, weight in kept.items():
             assert torch.equal(weight, state["average"][f"module.{name}"]), name
         assert not torch.equal(kept["text.text_projection"], state["clip"]["text.text_projection"])
         # After warming up, along half a cosine from 1 to 1/50; logit scale and biases run five times as fast.
-        rate = TUNED.learning_rate * (0.51 + 0.49 * math.cos(math.pi * 11 / 12))
-        rates = [group["lr"] for group in state["optimizer"]["param_groups"]]
+        rate = REGIONS.learning_rate * (0.51 + 0.49 * math.cos(math.pi * 11 / 12))
+        rates = [group["lr"] for group in state["optimizer"]["AdamW"]["param_groups"]]
         assert rates == pytest.approx([rate, rate, 5 * rate])
 
     def test_the_average_forgets_the_first_weights(self):
-        trainer = SimpleNamespace(settings=replace(TUNED, average=0.9))
-        averages = [train_clip.Trainer._average(trainer, torch.zeros(()), torch.ones(()), n) for n in (0, 8, 1000)]
-        assert torch.stack(averages).tolist() == pytest.approx([0.9, 0.5, 0.1])
+        model, found = torch.nn.Linear(1, 1, bias=False), []
+        average = moving_average(model, 0.9)
+        model.weight.data.fill_(1.0)
+        average.update_parameters(model)  # the first one is taken as it is
+        for count in (1, 8, 1000):
+            average.module.weight.data.zero_()
+            average.n_averaged.fill_(count)
+            average.update_parameters(model)
+            found.append(average.module.weight.item())
+        assert found == pytest.approx([9 / 11, 0.5, 0.1])
 
     def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(self, tmp_path, data, monkeypatch):
         begun = []
         monkeypatch.setattr(train_clip, "validate", lambda *_: {})
         monkeypatch.setattr(train_clip, "pretrain_text", lambda *_: begun.append(True))
         few = {"breast_ultrasound": 1, "lung_ct": 1}
-        settings = replace(TUNED, steps=6, pairs_per_task=few, checkpoint_every=2)
+        settings = replace(REGIONS, steps=6, pairs_per_task=few, checkpoint_every=2)
         whole = train_clip.train(settings, workplace(tmp_path / "whole", data))
 
         step, steps, parts = train_clip.Trainer._step, [], workplace(tmp_path / "parts", data)
@@ -216,9 +222,26 @@ class TestRun:
         assert len(begun) == 2 and expected.keys() == found.keys()
         for name, weight in expected.items():
             assert torch.equal(weight, found[name]), name
-        states = [torch.load(file, weights_only=True) for file in tmp_path.glob("*/tiny_clip_tuned.pt")]
+        states = [torch.load(file, weights_only=True) for file in tmp_path.glob("*/tiny_clip_regions.pt")]
         assert len(states) == 2 and torch.equal(*(state["region_bias"] for state in states))
         assert states[0]["region_bias"] != -5
+
+    @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
+    def test_the_tuned_stage_goes_on_from_the_average_of_the_one_before(self, quick_run, tmp_path, data, monkeypatch):
+        work = workplace(tmp_path / "tuned", data)
+        settings = replace(TUNED, steps=2)
+        with pytest.raises(FileNotFoundError, match="train regions to its end first"):
+            train_clip.train(settings, work)
+        (work / "tiny_clip_regions.pt").symlink_to(quick_run.work / "tiny_clip_regions.pt")
+        seen, step = [], train_clip.Trainer._step
+        monkeypatch.setattr(train_clip.Trainer, "_step", lambda trainer, images: (
+            seen.append({name: weight.clone() for name, weight in trainer.clip.state_dict().items()}),
+            step(trainer, images),
+        )[1])  # fmt: skip
+        tuned = load_file(train_clip.train(settings, work))
+        for name, weight in load_file(quick_run.weights).items():
+            assert torch.equal(seen[0][name], weight), name
+        assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
     def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data):
         settings = replace(BASE, steps=2, text_steps=1)
@@ -234,7 +257,7 @@ class TestRun:
 
 class TestRunFiles:
     def test_a_failed_write_leaves_the_checkpoint_before(self, tmp_path, monkeypatch):
-        checkpoints = run_files.Checkpoints(tmp_path / "new" / "run.pt")
+        checkpoints = run_files.Checkpoints(tmp_path / "new" / "run.pt", {"rates": (1, 2)})
         assert checkpoints.load() is None
         checkpoints.save({"step": 1})
 
@@ -246,6 +269,11 @@ class TestRunFiles:
         with pytest.raises(KeyboardInterrupt):
             checkpoints.save({"step": 2})
         assert checkpoints.load() == {"step": 1}
+
+    def test_a_run_with_other_settings_does_not_go_on(self, tmp_path):
+        run_files.Checkpoints(tmp_path / "run.pt", {"seed": 0}).save({"step": 1})
+        with pytest.raises(ValueError, match=r"run\.pt was made with other settings"):
+            run_files.Checkpoints(tmp_path / "run.pt", {"seed": 1}).load()
 
     def test_json_is_written_as_a_whole(self, tmp_path):
         run_files.write_json(tmp_path / "run.json", {"a": [1, 2]})

@@ -5,20 +5,10 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-import choose_saliency
-import evaluate
 import numpy as np
 import pytest
 import torch
-from evaluate_clip import classify_findings, classify_tasks, mean_prompt, presence, retrieval, wins
-from evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_boxes, score_map
-from evaluate_sam import COLUMNS, TRUE_BOX, fill_boxes, move_sides, score_sam, segment_boxes, segment_points
-from evaluation_cases import Case, largest_parts, real_cases, rotated, simulated_cases, with_target
-from evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
 from PIL import Image
-from saliency_masks import coarse_mask, coverage, highest_cluster, points_at, upsample
-from scipy.cluster.vq import kmeans2
-from wordless_rule import largest_dark_spots
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import load_clip, load_sam
@@ -28,6 +18,14 @@ from medclipsam_utils.models.tiny_sam import build_tiny_sam
 from medclipsam_utils.models.words import split_words
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
+from recipes import choose_saliency, evaluate
+from recipes.evaluate_clip import classify_findings, classify_tasks, mean_prompt, presence, retrieval, wins
+from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_boxes, score_map
+from recipes.evaluate_sam import COLUMNS, TRUE_BOX, fill_boxes, move_sides, score_sam, segment_boxes, segment_points
+from recipes.evaluation_cases import Case, largest_parts, real_cases, rotated, simulated_cases, with_target
+from recipes.evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
+from recipes.saliency_masks import coarse_mask, coverage, highest_cluster, points_at, upsample
+from recipes.wordless_rule import largest_dark_spots
 
 ROWS, COLUMNS_OF_PIXELS = np.mgrid[:64, :64]
 UNKNOWN_WORDS = "ignore::medclipsam_utils.models.UnknownWordWarning"
@@ -290,16 +288,20 @@ class TestCoarseMask:
         np.testing.assert_array_equal(coarse_boxes(self.PEAK | self.FAR, 2), [[50, 50, 62, 62], [10, 10, 15, 15]])
 
     def test_clusters_by_hand(self):
-        values = np.array([0, 0, 0, 5, 5, 10.0])
-        assert highest_cluster(values, 2) == 6  # means 2 and 10
-        assert highest_cluster(values, 3) == 7.5  # means 0, 5 and 10
+        values = np.array([[0, 0, 0], [5, 5, 10.0]])
+        assert highest_cluster(values, 2).tolist() == [[False] * 3, [False, False, True]]  # means 2 and 10
+        assert highest_cluster(values, 3).tolist() == [[False] * 3, [False, False, True]]  # means 0, 5 and 10
+        assert highest_cluster(np.array([0, 5, 6, 10.0]), 2).tolist() == [False, False, True, True]  # 2.5, 8
 
     @pytest.mark.parametrize("clusters", CLUSTERS)
-    def test_clusters_agree_with_scipy(self, clusters):
+    def test_the_border_lies_halfway_between_the_means(self, clusters):
         values = np.random.default_rng(1).gamma(1.0, size=2000)
-        first = values.min() + (np.arange(clusters) + 0.5) / clusters * np.ptp(values)
-        _, labels = kmeans2(values[:, None], first[:, None], iter=200, minit="matrix")
-        np.testing.assert_array_equal(values > highest_cluster(values, clusters), labels == clusters - 1)
+        means = values.min() + (np.arange(clusters) + 0.5) / clusters * np.ptp(values)
+        for _ in range(200):
+            nearest = np.abs(values[:, None] - means).argmin(axis=1)
+            means = np.array([values[nearest == cluster].mean() for cluster in range(clusters)])
+        found = highest_cluster(values, clusters)
+        assert np.mean(found == (nearest == clusters - 1)) > 0.995 and 0 < found.mean() < 0.5
 
 
 class TestRule:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import plain_m2ib
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from medclipsam_utils import simulate
 from medclipsam_utils.models import Clip
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD, build_tiny_clip
+from recipes import plain_m2ib
 
 QUICK = {"layer": 3, "beta": 0.1, "steps": 3, "samples": 2}
 

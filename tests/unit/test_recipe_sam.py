@@ -1,9 +1,7 @@
 """The recipe of the small SAM: prompts and augmentation by hand-computed cases, the training by short runs."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-RECIPES = Path(__file__).parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))
-
-import sam_augment  # noqa: E402
-import sam_evaluation  # noqa: E402
-import sam_examples  # noqa: E402
-import sam_optimizer  # noqa: E402
-import sam_prompts  # noqa: E402
-import sam_steps  # noqa: E402
-import simulated_data  # noqa: E402
-import train_sam  # noqa: E402
+from recipes import (
+    optimizers,
+    sam_augment,
+    sam_evaluation,
+    sam_examples,
+    sam_prompts,
+    sam_steps,
+    simulated_data,
+    train_sam,
+)
 
 MIRROR = np.array([[-1, 0, 0], [0, 1, 0]], dtype=np.float32)
 SAME = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
+QUICK = train_sam.quick(train_sam.STAGES["coarse"])
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
 
 
@@ -195,13 +193,8 @@ class TestLosses:
         assert sam_steps.iou(a, b).item() == pytest.approx(1 / 3)
         assert sam_steps.iou(a & False, b & False).item() == 0
 
-    def test_dsc_by_hand(self):
-        a, b = rectangle(0, 0, 4, 4), rectangle(2, 0, 6, 4)
-        assert sam_evaluation.dsc(a, b) == 0.5
-        assert sam_evaluation.dsc(a & False, b & False) == 1
-
     def test_embed_and_decode_are_those_of_segment_anything(self):
-        sam = train_sam.new_model(train_sam.QUICK).eval()
+        sam = train_sam.new_model(QUICK).eval()
         pixels = torch.rand(1, 256, 256, generator=torch.Generator().manual_seed(0)) * 255
         prompts = sam_prompts.Prompts(boxes=np.array([[20, 30, 90, 80]], dtype=np.float32))
         with torch.no_grad():
@@ -214,7 +207,7 @@ class TestLosses:
                 torch.testing.assert_close(quality[:, masks], expected["iou_predictions"])
 
     def test_images_of_half_the_size_give_masks_of_half_the_size(self):
-        sam = train_sam.new_model(train_sam.QUICK).eval()
+        sam = train_sam.new_model(QUICK).eval()
         with torch.no_grad():
             embedding = sam_steps.embed(sam, torch.zeros(1, 128, 128))
             logits, _ = sam_steps.decode(sam, embedding, sam_prompts.Prompts(boxes=np.array([[0, 0, 9, 9.0]], "f4")))
@@ -223,16 +216,16 @@ class TestLosses:
 
 class TestOptimizer:
     def test_the_rate_rises_and_falls(self):
-        shares = [sam_optimizer.rate_share(step, 1000, warm_up_steps=100, last=0.01) for step in range(1001)]
+        shares = [optimizers.rate_share(step, 1000, warm_up_steps=100, last=0.01) for step in range(1001)]
         assert shares[0] == pytest.approx(0.01)
         assert np.argmax(shares) in (98, 99) and max(shares) < 1
         assert shares[500] == pytest.approx(0.505) and shares[1000] == pytest.approx(0.01)
 
     @needs_muon
     def test_every_weight_is_moved_by_one_of_the_two(self):
-        sam = train_sam.new_model(train_sam.QUICK)
+        sam = train_sam.new_model(QUICK)
         before = {name: weight.detach().clone() for name, weight in sam.named_parameters()}
-        optimizer = sam_optimizer.MuonAndAdamW(sam, 0.02, 1e-3, 0.01)
+        optimizer = optimizers.muon_and_adamw(sam, 0.02, 1e-3, 0.01)
         generator = torch.Generator().manual_seed(0)
         for weight in sam.parameters():
             weight.grad = torch.randn(weight.shape, generator=generator)
@@ -249,30 +242,30 @@ class TestOptimizer:
     def test_without_muon_it_says_what_to_install(self, monkeypatch):
         monkeypatch.delattr(torch.optim, "Muon", raising=False)
         with pytest.raises(RuntimeError, match=r"install torch 2\.9 or later"):
-            sam_optimizer.MuonAndAdamW(torch.nn.Linear(1, 1), 0.02, 1e-3, 0.01)
+            optimizers.muon_and_adamw(torch.nn.Linear(1, 1), 0.02, 1e-3, 0.01)
 
 
 @needs_muon
 class TestTraining:
     def test_quick_run_writes_weights_and_results_and_the_loss_falls(self, tmp_path, data, images):
-        train_sam.main(["--work", str(tmp_path), "--data", str(data), "--quick"])
-        results = json.loads((tmp_path / "tiny_sam.json").read_text())
+        train_sam.main(["coarse", "--work", str(tmp_path), "--data", str(data), "--quick"])
+        results = json.loads((tmp_path / "tiny_sam_coarse.json").read_text())
         assert results["loss"]["last"] < 0.8 * results["loss"]["first"]
-        assert results["steps"] == train_sam.QUICK.steps and results["settings"]["seed"] == 0
+        assert results["steps"] == QUICK.steps and results["settings"]["seed"] == 0
         assert results["machine"]["threads"] == 1 and results["machine"]["torch"] == torch.__version__
         for row in results["validation"].values():
             assert set(row) == {"filled box", *sam_evaluation.PROMPTED}
             assert all(0 <= value <= 1 for value in row.values()) and row["filled box"] > 0.3
         from medclipsam_utils.models import load_sam
 
-        predictor = load_sam(tmp_path / "tiny_sam.safetensors")
+        predictor = load_sam(tmp_path / "tiny_sam_coarse.safetensors")
         predictor.set_image(np.repeat(images.pixels[0][..., None], 3, axis=2))
         masks, _, _ = predictor.predict(box=np.array([50, 50, 100, 100]), multimask_output=False)
         assert masks.shape == (1, 256, 256)
 
     def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(self, tmp_path, data, monkeypatch):
         monkeypatch.setattr(train_sam, "write_results", lambda *_: None)
-        few = replace(train_sam.QUICK, steps=4, images_per_small_step=1, images_per_step=1)
+        few = replace(QUICK, steps=4, images_per_small_step=1, images_per_step=1)
         whole = train_sam.train(few, tmp_path / "whole", data)
         train_sam.train(few, tmp_path / "parts", data, stop_after=1)
         train_sam.train(few, tmp_path / "parts", data, stop_after=3)
@@ -280,15 +273,33 @@ class TestTraining:
         assert parts.losses == whole.losses and len(set(whole.losses)) == 4
         for name, weight in whole.model.state_dict().items():
             assert torch.equal(weight, parts.model.state_dict()[name]), name
-            assert torch.equal(whole.average[name], parts.average[name]), name
+        for name, weight in whole.average.state_dict().items():
+            assert torch.equal(weight, parts.average.state_dict()[name]), name
 
         with pytest.raises(ValueError, match="other settings"):
             train_sam.train(replace(few, seed=1), tmp_path / "parts", data)
 
+    def test_a_stage_goes_on_from_the_average_of_the_one_before(self, tmp_path, data, monkeypatch):
+        fine = train_sam.quick(train_sam.STAGES["fine"])
+        with pytest.raises(FileNotFoundError, match="train coarse to its end first"):
+            train_sam.train(fine, tmp_path, data)
+        monkeypatch.setattr(train_sam, "write_results", lambda *_: None)
+        monkeypatch.setattr(train_sam, "quick", lambda stage: replace(stage, **few))
+        few = {"seeds_per_task": 2, "validation_seeds_per_task": 2, "steps": 2, "images_per_step": 1}
+        few |= {"images_per_small_step": 1, "prompts_per_image": 2, "averaging": 0.5}
+        coarse = replace(train_sam.STAGES["coarse"], **few)
+        train_sam.train(coarse, tmp_path, data, stop_after=1)
+        fine = replace(fine, **few)
+        with pytest.raises(FileNotFoundError, match="train coarse to its end first"):
+            train_sam.train(fine, tmp_path, data)
+        before = train_sam.train(coarse, tmp_path, data).average.module.state_dict()
+        begun = train_sam.train(fine, tmp_path, data, stop_after=0)
+        for name, weight in begun.model.state_dict().items():
+            assert torch.equal(weight, before[name]), name
+        assert begun.average.n_averaged == 0 and begun.shrink == 1
+
     def test_the_first_part_of_the_steps_sees_small_images(self):
-        training = train_sam.Training(
-            replace(train_sam.QUICK, steps=10, share_of_small_steps=0.3), torch.nn.Linear(1, 1)
-        )
+        training = train_sam.Training(replace(QUICK, steps=10, share_of_small_steps=0.3), torch.nn.Linear(1, 1))
         seen = []
         for training.step in range(10):
             seen.append(training.shrink)

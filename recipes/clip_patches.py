@@ -1,0 +1,31 @@
+"""What the small CLIP says of each patch of an image, and how it looks at some of them only."""
+
+from __future__ import annotations
+
+import torch
+from open_clip import CustomTextCLIP
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Image features [B, D], L2-normalised, and the last block's normalised tokens [B, N, C], of the kept patches."""
+    trunk = clip.visual.trunk
+    tokens = trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last)) + trunk.pos_embed
+    if kept is not None:
+        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
+    tokens = trunk.norm(trunk.blocks(tokens))
+    return F.normalize(clip.visual.head(trunk.forward_head(tokens)), dim=-1), tokens
+
+
+def patch_features(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
+    """What the image tower would answer if it attended to one patch alone: float [B, N, D], L2-normalised.
+
+    Args:
+        tokens: float [B, N, C], the normalised output of the last block.
+    """
+    pool = clip.visual.trunk.attn_pool
+    values = F.linear(tokens, *(part.chunk(2)[1] for part in (pool.kv.weight, pool.kv.bias)))
+    pooled = pool.proj(values)
+    pooled = pooled + pool.mlp(pool.norm(pooled))
+    return F.normalize(clip.visual.head(pooled), dim=-1)

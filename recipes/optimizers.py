@@ -1,0 +1,100 @@
+"""The optimizers of the small models, their learning rates, and the average of the weights that is kept.
+
+Muon (Jordan et al. 2024) makes every step of a matrix a multiple of an orthogonal one, so that directions in which the
+gradient is small are learned as fast as the large ones. From random weights it needed half of AdamW's steps here.
+Embeddings, convolutions, norms and biases are no such matrices; AdamW (Loshchilov & Hutter 2019) takes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import Tensor, nn, optim
+from torch.optim.swa_utils import AveragedModel
+
+SCALE_FACTOR = 5.0  # logit scales and biases are single numbers far from where they end: they may move faster
+
+
+class Optimizers:
+    """Optimizers that step together. Every group of parameters has a ``largest_rate`` of its own."""
+
+    def __init__(self, *optimizers: optim.Optimizer):
+        self.optimizers = optimizers
+
+    def step(self, share: float) -> None:
+        """Move the weights at ``share`` of the largest rates, and forget the gradients."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["largest_rate"] * share
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {type(optimizer).__name__: optimizer.state_dict() for optimizer in self.optimizers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for optimizer in self.optimizers:
+            optimizer.load_state_dict(state[type(optimizer).__name__])
+
+
+def adamw(model: nn.Module, rate: float, decay: float, betas: tuple[float, float], scales: Sequence[nn.Parameter] = ()):
+    """AdamW for all. Weight decay is for what has two dimensions or more; ``scales`` have :data:`SCALE_FACTOR`."""
+    others = _without(model.parameters(), scales)
+    groups = [
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": decay, "largest_rate": rate},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0, "largest_rate": rate},
+        {"params": list(scales), "weight_decay": 0.0, "largest_rate": SCALE_FACTOR * rate},
+    ]
+    return Optimizers(optim.AdamW([group for group in groups if group["params"]], betas=betas))
+
+
+def muon_and_adamw(
+    model: nn.Module, matrix_rate: float, other_rate: float, matrix_decay: float, scales: Sequence[nn.Parameter] = ()
+) -> Optimizers:
+    """Muon for the matrices that map features to features, AdamW for everything else.
+
+    Args:
+        model: every ``nn.Linear`` weight goes to Muon, the other parameters to AdamW.
+        matrix_rate: the largest learning rate of Muon.
+        other_rate: the largest learning rate of AdamW.
+        matrix_decay: Muon's weight decay; AdamW has none.
+        scales: parameters with :data:`SCALE_FACTOR` times ``other_rate``; they need not be the model's.
+    """
+    if not hasattr(optim, "Muon"):
+        raise RuntimeError("this torch has no torch.optim.Muon: install torch 2.9 or later")
+    matrices = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)]
+    others = _without(model.parameters(), [*matrices, *scales])
+    groups = [{"params": others, "largest_rate": other_rate}]
+    if scales:
+        groups.append({"params": list(scales), "largest_rate": SCALE_FACTOR * other_rate})
+    return Optimizers(
+        optim.Muon([{"params": matrices, "largest_rate": matrix_rate}], weight_decay=matrix_decay),
+        optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0),
+    )
+
+
+def rate_share(step: int, steps: int, warm_up_steps: int, last: float) -> float:
+    """Share of the largest rate: a straight line up, times half a cosine from 1 down to ``last``."""
+    warm_up = min(1.0, (step + 1) / warm_up_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return warm_up * (last + (1 - last) * cosine)
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of the weights: steadier than any of them, and it is what is kept.
+
+    Its memory grows to its full length of about 1 / (1 − decay) steps, so that the first weights are soon forgotten.
+    """
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+        keep = min(decay, (1 + float(count)) / (10 + float(count)))
+        return averaged + (1 - keep) * (current - averaged)
+
+    return AveragedModel(model, avg_fn=average)
+
+
+def _without(parameters: Iterable[nn.Parameter], taken: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    known = {id(parameter) for parameter in taken}
+    return [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in known]
