@@ -20,7 +20,7 @@ from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
 
 from .evaluate_clip import mean_prompt
-from .evaluate_sam import fill_boxes, move_sides, segment_boxes
+from .evaluate_sam import fill_boxes, move_sides, segment_boxes, segment_zoomed
 from .evaluation_cases import Case, largest_parts
 from .evaluation_tables import column, compare, show, show_difference, summarise, table
 from .plain_m2ib import saliency
@@ -144,7 +144,7 @@ def words_table(summaries: dict[str, dict[str, Any]]) -> str:
 def mask_table(summaries: dict[str, dict[str, Any]]) -> str:
     """Markdown: DSC from the coarse mask to the pipeline's result, and the rule without words, a column a task."""
     names = [*(_by_kmeans(clusters) for clusters in CLUSTERS), "filled coarse box"]
-    names += [*(_after_sam(margin) for margin in MARGINS), "pipeline", "rule", "SAM on rule"]
+    names += [*(_after_sam(margin) for margin in MARGINS), "pipeline", "pipeline, zoomed", "rule", "SAM on rule"]
     rows = [[name, *(show(summary[name]) for summary in summaries.values())] for name in names]
     for name in ("pipeline − rule", "pipeline − SAM on rule"):
         rows.append([name, *(show_difference(summary[name]) for summary in summaries.values())])
@@ -182,4 +182,6 @@ def _score(
         row[_after_sam(margin)] = dice(segment_from_mask(predictor, chosen, count, margin), case.mask)
     row["rule"] = dice(rule, case.mask)
     row["SAM on rule"] = dice(segment_from_mask(predictor, rule, count, margin=0.0), case.mask)
+    boxes = [move_sides(box, preset.margin, case.mask.shape) for box in coarse_boxes(chosen, count)]
+    row["pipeline, zoomed"] = dice(segment_zoomed(predictor, case.image, boxes), case.mask)
     return row

@@ -19,10 +19,13 @@ from .evaluation_tables import column, compare, show, show_difference, summarise
 from .sam_prompts import box_of, points_in
 
 TRUE_BOX, MOVED, OUTWARD = "true box", "box, sides ± 10 %", "box, sides out 0–30 %"
+ZOOMED = "true box, zoomed"
+VIEW = 2.0  # side of the zoomed view, in longer sides of the box
+SMALLEST_VIEW = 64  # pixels: below it there is nothing but blur to zoom in on
 BOX_KINDS = {TRUE_BOX: (0.0, 0.0), MOVED: (-0.1, 0.1), OUTWARD: (0.0, 0.3)}
 POINT_KINDS = {"1 point": 1, "10 points": 10}
 FILLED = "filled "
-COLUMNS = (TRUE_BOX, FILLED + TRUE_BOX, MOVED, FILLED + MOVED, OUTWARD, FILLED + OUTWARD, *POINT_KINDS)
+COLUMNS = (TRUE_BOX, ZOOMED, FILLED + TRUE_BOX, MOVED, FILLED + MOVED, OUTWARD, FILLED + OUTWARD, *POINT_KINDS)
 
 
 def score_sam(predictor: SamPredictor, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
@@ -32,16 +35,19 @@ def score_sam(predictor: SamPredictor, cases: Sequence[Case]) -> Iterator[dict[s
 
 
 def summarise_sam(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means by prompt, and the true box compared with the same box filled."""
+    """Means by prompt, and the true box, as it is and zoomed in on, compared with the same box filled."""
     means = {name: summarise(column(rows, name)) for name in COLUMNS}
-    return {**means, "gain": compare(column(rows, TRUE_BOX), column(rows, FILLED + TRUE_BOX))}
+    filled = column(rows, FILLED + TRUE_BOX)
+    return {**means, "gain": {name: compare(column(rows, name), filled) for name in (TRUE_BOX, ZOOMED)}}
 
 
 def sam_table(summaries: dict[str, dict[str, Any]]) -> str:
     """Markdown: a row a prompt, a column a task."""
     tasks = list(summaries)
     rows = [[name, *(show(summaries[task][name]) for task in tasks)] for name in COLUMNS]
-    rows.append(["true box − filled true box", *(show_difference(summaries[task]["gain"]) for task in tasks)])
+    for name in (TRUE_BOX, ZOOMED):
+        gains = (show_difference(summaries[task]["gain"][name]) for task in tasks)
+        rows.append([f"{name} − {FILLED}{TRUE_BOX}", *gains])
     rows.append(["images", *(summaries[task][TRUE_BOX]["n"] for task in tasks)])
     return table(["prompt", *tasks], rows)
 
@@ -50,6 +56,31 @@ def segment_boxes(predictor: SamPredictor, boxes: Sequence[np.ndarray]) -> np.nd
     """The union, bool [H, W], of SAM's masks for boxes on the image that was set; no box gives an empty mask."""
     masks = [predictor.predict(box=box, multimask_output=False)[0][0] for box in boxes]
     return np.any(masks, axis=0) if masks else np.zeros(predictor.original_size, dtype=bool)
+
+
+def segment_zoomed(predictor: SamPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """The union, bool [H, W], of SAM's masks for boxes, each on a view of its own; no box gives an empty mask.
+
+    A view is a square of the image, at most the whole, with the box in its middle as far as it is not at the edge.
+    The small SAM has one number of features for 8 × 8 pixels: what is small is seen better from near. The predictor
+    keeps the last view.
+    """
+    found = np.zeros(image.shape[:2], dtype=bool)
+    for box in boxes:
+        rows, columns = view_around(box, image.shape[:2])
+        predictor.set_image(image[rows, columns])
+        inside = box - np.array([columns.start, rows.start] * 2)
+        found[rows, columns] |= predictor.predict(box=inside, multimask_output=False)[0][0]
+    return found
+
+
+def view_around(box: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the square view around a box (x0, y0, x1, y1); cut to the image where that is smaller."""
+    side = max(SMALLEST_VIEW, round(VIEW * float(max(box[2] - box[0], box[3] - box[1]))))
+    middle = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+    starts = [round(max(0.0, min(m - side / 2, size - side))) for m, size in zip(middle, shape, strict=True)]
+    rows, columns = (slice(start, min(start + side, size)) for start, size in zip(starts, shape, strict=True))
+    return rows, columns
 
 
 def segment_points(predictor: SamPredictor, points_of_parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -98,4 +129,5 @@ def _score(predictor: SamPredictor, case: Case, rng: np.random.Generator) -> dic
     for name, count in POINT_KINDS.items():
         points = [points_in(part, count, rng) for part in case.parts]
         row[name] = dice(segment_points(predictor, points), case.mask)
+    row[ZOOMED] = dice(segment_zoomed(predictor, case.image, boxes), case.mask)
     return row

@@ -21,7 +21,17 @@ from medclipsam_utils.tasks import PROMPT_KINDS
 from recipes import choose_saliency, evaluate
 from recipes.evaluate_clip import classify_findings, classify_tasks, mean_prompt, presence, retrieval, wins
 from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_boxes, score_map
-from recipes.evaluate_sam import COLUMNS, TRUE_BOX, fill_boxes, move_sides, score_sam, segment_boxes, segment_points
+from recipes.evaluate_sam import (
+    COLUMNS,
+    TRUE_BOX,
+    fill_boxes,
+    move_sides,
+    score_sam,
+    segment_boxes,
+    segment_points,
+    segment_zoomed,
+    view_around,
+)
 from recipes.evaluation_cases import Case, largest_parts, real_cases, rotated, simulated_cases, with_target
 from recipes.evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
 from recipes.saliency_masks import coarse_mask, coverage, highest_cluster, points_at, upsample
@@ -147,8 +157,8 @@ class TestBoxes:
         )  # fmt: skip
         case = Case("0", np.zeros((64, 64, 3), np.uint8), rectangle(20, 10, 40, 50), (rectangle(20, 10, 40, 50),))
         list(score_sam(predictor, [case] * 200))
-        boxes = np.array([box for box in answers if box is not None]).reshape(200, 3, 4)
-        outward = (boxes - [10, 20, 50, 40]) / [-40, -20, 40, 20]
+        boxes = np.array([box for box in answers if box is not None]).reshape(200, 4, 4)  # the last one is zoomed
+        outward = (boxes[:, :3] - [10, 20, 50, 40]) / [-40, -20, 40, 20]
         np.testing.assert_allclose(outward[:, 0], 0)
         assert -0.1 <= outward[:, 1].min() < -0.09 and 0.09 < outward[:, 1].max() <= 0.1001
         assert 0 <= outward[:, 2].min() < 0.01 and 0.29 < outward[:, 2].max() <= 0.3001
@@ -176,6 +186,32 @@ class TestSam:
         boxes = [np.array([0, 0, 4, 4]), np.array([10, 10, 20, 20])]
         np.testing.assert_array_equal(segment_boxes(predictor, boxes), fill_boxes(boxes, (64, 64)))
         np.testing.assert_array_equal(segment_boxes(predictor, []), np.zeros((64, 64), bool))
+
+    def test_views_around_boxes_by_hand(self):
+        # A box of 40 × 20 pixels: a view of 80, around (120, 100); at the edge it is moved, not cut.
+        assert view_around(np.array([100, 90, 140, 110]), (256, 256)) == (slice(60, 140), slice(80, 160))
+        assert view_around(np.array([0, 236, 40, 256]), (256, 256)) == (slice(176, 256), slice(0, 80))
+        assert view_around(np.array([10, 10, 12, 12]), (256, 256)) == (slice(0, 64), slice(0, 64))  # not nearer
+        assert view_around(np.array([0, 0, 90, 50]), (60, 100)) == (slice(0, 60), slice(0, 100))  # nor beyond
+
+    def test_zoomed_masks_are_put_back_where_they_come_from(self):
+        class Filler:
+            """Fills the box that it is asked for, in the view that was set."""
+
+            def set_image(self, image):
+                self.view = image
+                self.shape = image.shape[:2]
+
+            def predict(self, box, multimask_output):
+                x0, y0, x1, y1 = box.astype(int)
+                assert (self.view[y0:y1, x0:x1] == 7).all()
+                return fill_boxes([box], self.shape)[None], np.array([1.0]), None
+
+        boxes = [np.array([5.0, 100, 17, 130]), np.array([180.0, 20, 250, 90])]
+        truth = fill_boxes(boxes, (200, 256))
+        image = np.where(truth[..., None], 7, 0).astype(np.uint8).repeat(3, axis=2)
+        np.testing.assert_array_equal(segment_zoomed(Filler(), image, boxes), truth)
+        assert not segment_zoomed(Filler(), image, []).any()
 
     def test_scores_are_the_same_each_time(self, models):
         predictor, cases = load_sam(models[1]), simulated_cases("lung_xray", [0])["clear"]
