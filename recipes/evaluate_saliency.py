@@ -31,6 +31,9 @@ from .wordless_rule import largest_dark_spots
 CLUSTERS = (2, 3)
 MARGINS = (-0.1, 0.0, 0.1)
 BATCH = 25  # images a call of the bottleneck
+# A small lesion is smaller than a patch, and the middle of its patch may lie beside it. Maps of views that are moved by
+# half a patch down, to the right, or both, put together see four times as many places.
+SHIFTS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # in patches: down, right
 OTHER_TASK = MappingProxyType(
     {"breast_ultrasound": "brain_mri", "brain_mri": "lung_ct", "lung_xray": "brain_mri", "lung_ct": "breast_ultrasound"}
 )
@@ -84,9 +87,29 @@ def prompt_features(clip: Clip, sentences: Sequence[str]) -> torch.Tensor:
 
 
 def saliency_maps(clip: Clip, cases: Sequence[Case], text: torch.Tensor, preset: Preset) -> list[np.ndarray]:
-    """A map float32 [H, W], 0 and more, of each case."""
-    grids = saliency(clip, [case.image for case in cases], text, layer=preset.layer, beta=preset.beta)
-    return [upsample(grid, case.mask.shape) for grid, case in zip(grids.cpu().numpy(), cases, strict=True)]
+    """A map float32 [H, W], 0 at its lowest, of each case: the mean over the views of :data:`SHIFTS`."""
+    totals = [np.zeros((2, *case.mask.shape), dtype=np.float32) for case in cases]  # sum of the maps, number of maps
+    for shift in SHIFTS:
+        steps = [tuple(moved_by(shift, case.mask.shape, clip.grid_size)) for case in cases]
+        views = [move(case.image, *step) for case, step in zip(cases, steps, strict=True)]
+        grids = saliency(clip, views, text, layer=preset.layer, beta=preset.beta).cpu().numpy()
+        for total, grid, (down, right) in zip(totals, grids, steps, strict=True):
+            height, width = total.shape[1:]
+            back = upsample(grid, (height, width))[down:, right:]
+            total[:, : height - down, : width - right] += np.stack([back, np.ones_like(back)])
+    means = [total[0] / total[1] for total in totals]
+    return [mean - mean.min() for mean in means]
+
+
+def moved_by(shift: tuple[float, float], shape: tuple[int, int], grid: tuple[int, int]) -> list[int]:
+    """Rows and columns, in pixels of an image of this shape, of a shift in patches of the grid."""
+    return [round(part * size / patches) for part, size, patches in zip(shift, shape, grid, strict=True)]
+
+
+def move(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    """An image [H, W, 3] moved down and to the right; what comes in repeats the edge."""
+    padded = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge")
+    return np.ascontiguousarray(padded[: image.shape[0], : image.shape[1]])
 
 
 def score_map(saliency_map: np.ndarray, case: Case, clusters: int, n_structures: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ from medclipsam_utils.models.tiny_sam import build_tiny_sam
 from medclipsam_utils.models.words import split_words
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
-from recipes import choose_saliency, evaluate
+from recipes import choose_saliency, evaluate, evaluate_saliency
 from recipes.evaluate_clip import classify_findings, classify_tasks, mean_prompt, presence, retrieval, wins
 from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_boxes, score_map
 from recipes.evaluate_sam import (
@@ -302,6 +302,28 @@ class TestSaliencyMap:
         case = Case("0", np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), bool), (np.ones((64, 64), bool),))
         assert score_map(saliency, case, 3, n_structures) == {"pointing": 0, "coverage": 0, "coarse DSC": 0}
         assert coarse_boxes(coarse_mask(saliency, 2, n_structures), n_structures) == []
+
+    def test_moved_views_point_at_a_spot_smaller_than_a_patch(self, monkeypatch):
+        def brightness(clip, images, text, layer, beta):
+            return torch.stack(
+                [torch.from_numpy(image[..., 0]).float().reshape(16, 16, 16, 16).mean((1, 3)) for image in images]
+            )
+
+        monkeypatch.setattr(evaluate_saliency, "saliency", brightness)
+        spot = rectangle(27, 43, 31, 47, (256, 256))  # in a corner of the patch of rows 16 to 32 and columns 32 to 48
+        case = Case("0", np.where(spot[..., None], 200, 20).astype(np.uint8).repeat(3, axis=2), spot, (spot,))
+        arguments = (SimpleNamespace(grid_size=(16, 16)), [case, case], torch.zeros(1), PRESETS["brain_mri"])
+        maps = evaluate_saliency.saliency_maps(*arguments)
+        monkeypatch.setattr(evaluate_saliency, "SHIFTS", ((0.0, 0.0),))
+        (unmoved, _) = evaluate_saliency.saliency_maps(*arguments)
+        assert [m.dtype for m in maps] == [np.float32] * 2 and maps[0].shape == (256, 256) and maps[0].min() == 0
+        assert points_at(maps[0], spot) and np.array_equal(maps[0], maps[1]) and not points_at(unmoved, spot)
+
+    def test_a_moved_image_repeats_its_edge(self):
+        image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+        moved = evaluate_saliency.move(image, 1, 0)
+        assert np.array_equal(moved[1], image[0]) and np.array_equal(moved[0], image[0])
+        assert evaluate_saliency.moved_by((0.5, 0.5), (256, 128), (16, 16)) == [8, 4]
 
 
 class TestCoarseMask:

@@ -1,0 +1,53 @@
+"""Draw what the small models do with one image of each task: ``python -m recipes.draw_examples PICTURE``.
+
+The images are the first seeds of the evaluation, not chosen ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import load_clip, load_sam
+from medclipsam_utils.plots import show_image
+
+from .evaluate_saliency import PRESETS, prompt_features, saliency_maps
+from .evaluate_sam import segment_boxes
+from .evaluation_cases import simulated_cases, with_target
+from .sam_prompts import box_of
+
+TITLES = ("image and target", "map for the target", "map for its absence", "SAM from the true box")
+
+
+def draw(seed: int = 0) -> Figure:
+    """One row a task: the image, the saliency of two prompts on it, and SAM's mask (dashed) from the true box."""
+    clip, predictor = load_clip("tiny"), load_sam("tiny")
+    figure = Figure(figsize=(9, 9.4), layout="constrained")
+    for row, task in zip(figure.subplots(len(TASKS), len(TITLES)), TASKS, strict=True):
+        (case,) = with_target(task, simulated_cases(task, [seed]))
+        show_image(case.image, case.mask, title=TITLES[0] if task == next(iter(TASKS)) else "", axes=row[0])
+        row[0].set_ylabel(TASKS[task].modality)
+        for axes, sentences in zip(row[1:3], (TASKS[task].prompts["P2"], [TASKS[task].absent_prompt]), strict=True):
+            (saliency_map,) = saliency_maps(clip, [case], prompt_features(clip, sentences), PRESETS[task])
+            show_image(case.image, case.mask, axes=axes)
+            axes.imshow(saliency_map, cmap="magma", alpha=0.6)
+        predictor.set_image(case.image)
+        found = segment_boxes(predictor, [box_of(part) for part in case.parts])
+        show_image(case.image, case.mask, found, title=f"DSC {dice(found, case.mask):.2f}", axes=row[3])
+    for axes, title in zip(figure.axes, TITLES, strict=False):
+        axes.set_title(f"{title}\n{axes.get_title()}" if axes.get_title().startswith("DSC") else title)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", type=Path, help="file to write")
+    draw().savefig(parser.parse_args().picture, dpi=130, facecolor="white")
+
+
+if __name__ == "__main__":
+    main()
