@@ -26,10 +26,10 @@ from .evaluate_saliency import (
     CLUSTERS,
     MARGINS,
     Preset,
-    prompt_features,
     saliency_maps,
     score_map,
     segment_from_mask,
+    text_features,
 )
 from .evaluation_cases import Case, simulated_cases, with_target
 from .evaluation_tables import column, summarise, table
@@ -40,8 +40,8 @@ MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage")
 
 
 def grid(kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float]) -> list[Preset]:
-    """Every combination, with every number of clusters and every margin."""
-    return [Preset(*choice) for choice in itertools.product(kinds, layers, betas, CLUSTERS, MARGINS)]
+    """Every combination, with every number of clusters and margin, and with and without the absent prompt."""
+    return [Preset(*choice) for choice in itertools.product(kinds, layers, betas, CLUSTERS, MARGINS, (False, True))]
 
 
 def score_presets(
@@ -53,9 +53,9 @@ def score_presets(
         batch = cases[start : start + BATCH]
         maps = {}
         for preset in presets:
-            made = (preset.prompt, preset.layer, preset.beta)
+            made = (preset.prompt, preset.layer, preset.beta, preset.against_absent)
             if made not in maps:
-                text = prompt_features(clip, TASKS[task].prompts[preset.prompt])
+                text = text_features(clip, task, preset)["right"]
                 maps[made] = saliency_maps(clip, batch, text, preset)
                 say(f"{task}: {made}, images {start + 1} to {start + len(batch)}")
         for number, case in enumerate(batch):
@@ -107,7 +107,7 @@ def _score(
 ) -> Iterator[tuple[Preset, dict[str, Any]]]:
     """Measures of one case, whose image was set, for each preset."""
     for preset in presets:
-        saliency_map = maps[preset.prompt, preset.layer, preset.beta]
+        saliency_map = maps[preset.prompt, preset.layer, preset.beta, preset.against_absent]
         coarse = coarse_mask(saliency_map, preset.clusters, n_structures)
         after_sam = segment_from_mask(predictor, coarse, n_structures, preset.margin)
         scores = score_map(saliency_map, case, preset.clusters, n_structures)

@@ -15,7 +15,7 @@ from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
 
-from .evaluate_saliency import PRESETS, prompt_features, saliency_maps
+from .evaluate_saliency import PRESETS, saliency_maps, text_features
 from .evaluate_sam import segment_boxes
 from .evaluation_cases import simulated_cases, with_target
 from .sam_prompts import box_of
@@ -31,8 +31,9 @@ def draw(seed: int = 0) -> Figure:
         (case,) = with_target(task, simulated_cases(task, [seed]))
         show_image(case.image, case.mask, title=TITLES[0] if task == next(iter(TASKS)) else "", axes=row[0])
         row[0].set_ylabel(TASKS[task].modality)
-        for axes, sentences in zip(row[1:3], (TASKS[task].prompts["P2"], [TASKS[task].absent_prompt]), strict=True):
-            (saliency_map,) = saliency_maps(clip, [case], prompt_features(clip, sentences), PRESETS[task])
+        texts = text_features(clip, task, PRESETS[task])
+        for axes, prompt in zip(row[1:3], ("right", "absent"), strict=True):
+            (saliency_map,) = saliency_maps(clip, [case], texts[prompt], PRESETS[task])
             show_image(case.image, case.mask, axes=axes)
             axes.imshow(saliency_map, cmap="magma", alpha=0.6)
         predictor.set_image(case.image)

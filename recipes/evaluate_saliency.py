@@ -50,6 +50,7 @@ class Preset:
         beta: price of information.
         clusters: of k-means, one of :data:`CLUSTERS`.
         margin: share of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
+        against_absent: ask for the direction from the absent prompt to the prompt, instead of the prompt alone.
     """
 
     prompt: str
@@ -57,14 +58,15 @@ class Preset:
     beta: float
     clusters: int
     margin: float
+    against_absent: bool = False
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "breast_ultrasound": Preset("P2", layer=3, beta=0.1, clusters=3, margin=0.0),
-        "brain_mri": Preset("P2", layer=3, beta=0.1, clusters=3, margin=0.0),
-        "lung_xray": Preset("P0", layer=5, beta=0.03, clusters=2, margin=0.0),
-        "lung_ct": Preset("P2", layer=5, beta=0.03, clusters=2, margin=0.0),
+        "breast_ultrasound": Preset("P2", layer=5, beta=0.01, clusters=2, margin=-0.1),
+        "brain_mri": Preset("P2", layer=5, beta=0.1, clusters=3, margin=0.0),
+        "lung_xray": Preset("P2", layer=5, beta=0.03, clusters=2, margin=0.1, against_absent=True),
+        "lung_ct": Preset("P0", layer=5, beta=0.03, clusters=3, margin=0.0, against_absent=True),
     }
 )
 
@@ -73,12 +75,30 @@ def score_saliency(
     clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], preset: Preset
 ) -> Iterator[dict[str, Any]]:
     """Every measure of every case, one dict a case."""
-    texts = {name: prompt_features(clip, sentences) for name, sentences in _sentences(task, preset.prompt).items()}
+    texts = text_features(clip, task, preset)
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
         maps = {name: saliency_maps(clip, batch, text, preset) for name, text in texts.items()}
         for number, case in enumerate(batch):
             yield _score(predictor, {name: maps[name][number] for name in maps}, case, task, preset)
+
+
+def text_features(clip: Clip, task: str, preset: Preset) -> dict[str, torch.Tensor]:
+    """What is asked for by each of :data:`PROMPTS`, float32 [D] of length 1.
+
+    Against the absent prompt, the right prompt is told from "not there", "not there" from the right prompt, and another
+    organ's target from its own absence.
+    """
+    other = OTHER_TASK[task]
+    right, absent, of_other, absent_other = (
+        prompt_features(clip, sentences)
+        for name in (task, other)
+        for sentences in (TASKS[name].prompts[preset.prompt], [TASKS[name].absent_prompt])
+    )
+    if not preset.against_absent:
+        return dict(zip(PROMPTS, (right, absent, of_other), strict=True))
+    directions = (right - absent, absent - right, of_other - absent_other)
+    return {name: direction / direction.norm() for name, direction in zip(PROMPTS, directions, strict=True)}
 
 
 def prompt_features(clip: Clip, sentences: Sequence[str]) -> torch.Tensor:
@@ -173,11 +193,6 @@ def mask_table(summaries: dict[str, dict[str, Any]]) -> str:
         rows.append([name, *(show_difference(summary[name]) for summary in summaries.values())])
     rows.append(["images", *(summary["rule"]["n"] for summary in summaries.values())])
     return table(["DSC", *summaries], rows)
-
-
-def _sentences(task: str, kind: str) -> dict[str, Sequence[str]]:
-    absent, other = [TASKS[task].absent_prompt], TASKS[OTHER_TASK[task]].prompts[kind]
-    return dict(zip(PROMPTS, (TASKS[task].prompts[kind], absent, other), strict=True))
 
 
 def _by_kmeans(clusters: int) -> str:

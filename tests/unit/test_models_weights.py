@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -174,6 +175,20 @@ def test_the_listing_is_read_as_sha256sum_writes_it(tmp_path, monkeypatch):
     assert weights.checksums() == {}
     (tmp_path / "SHA256SUMS").write_text(f"{'AB' * 32}  plain name.bin\n{'cd' * 32} *binary.bin\n\n")
     assert weights.checksums() == {"plain name.bin": "ab" * 32, "binary.bin": "cd" * 32}
+
+
+def test_the_package_has_all_files_and_no_others():
+    present = {path.name for path in weights.FOLDER.iterdir()} - {"SHA256SUMS"}
+    assert present == set(weights.checksums()) == set(SHIPPED_FILES)
+    assert sum((weights.FOLDER / name).stat().st_size for name in present) <= 25e6
+
+
+@pytest.mark.parametrize("name", SHIPPED_FILES)
+def test_shipped_files_are_whole_say_how_they_were_trained_and_check_quickly(name):
+    start = time.perf_counter()
+    path = weights.shipped(name)
+    assert time.perf_counter() - start < 1
+    assert read_header(path, SAM_FORMAT if name == TINY else CLIP_FORMAT)["trained"]
 
 
 def test_the_package_imports_without_torch_and_sam_without_open_clip():

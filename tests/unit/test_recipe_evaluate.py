@@ -319,6 +319,22 @@ class TestSaliencyMap:
         assert [m.dtype for m in maps] == [np.float32] * 2 and maps[0].shape == (256, 256) and maps[0].min() == 0
         assert points_at(maps[0], spot) and np.array_equal(maps[0], maps[1]) and not points_at(unmoved, spot)
 
+    def test_directions_from_the_absent_prompt(self):
+        class FakeClip:
+            """Each sentence has its own direction."""
+
+            device = torch.device("cpu")
+            encode_text = Dictionary().encode_text
+
+        plain = evaluate_saliency.text_features(FakeClip(), "lung_ct", Preset("P0", 5, 0.1, 2, 0.0))
+        against = evaluate_saliency.text_features(FakeClip(), "lung_ct", Preset("P0", 5, 0.1, 2, 0.0, True))
+        assert list(plain) == list(against) == ["right", "absent", "other organ"]
+        expected = (plain["right"] - plain["absent"]) / 2**0.5  # of two directions that are orthogonal
+        torch.testing.assert_close(against["right"], expected)
+        torch.testing.assert_close(against["absent"], -expected)
+        for direction in (*plain.values(), *against.values()):
+            assert direction.norm().item() == pytest.approx(1)
+
     def test_a_moved_image_repeats_its_edge(self):
         image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
         moved = evaluate_saliency.move(image, 1, 0)
