@@ -10,13 +10,17 @@ Prints Markdown tables to stdout and progress to stderr; the JSON file holds eve
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import torch
 from segment_anything import SamPredictor
 
 from medclipsam_utils import TASKS
@@ -42,6 +46,9 @@ TITLES = {
 }
 
 
+Measured = tuple[list[dict[str, Any]], dict[str, Any]]
+
+
 @dataclass
 class Part:
     """What one part of the evaluation found, by task: a dict of numbers for every image, and their summary."""
@@ -50,28 +57,40 @@ class Part:
     summary: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def evaluate_simulated(clip: Clip, predictor: SamPredictor, seeds: Sequence[int]) -> dict[str, Any]:
-    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``."""
-    sam, saliency = Part(), Part()
-    features, by_task, pairs = {}, {}, []
-    for task in TASKS:
-        cases = simulated_cases(task, seeds)
-        say(f"{task}: simulated")
-        features[task] = clip_part.encode_cases(clip, cases)
-        by_task[task] = {
-            "presence": clip_part.presence(clip, task, features[task]),
-            "findings": clip_part.classify_findings(clip, task, features[task]),
-        }
-        pairs.append(clip_part.caption_pairs(cases, features[task]))
-        _measure_masks(clip, predictor, task, with_target(task, cases), sam, saliency)
+def evaluate_simulated(
+    clip: Clip, predictor: SamPredictor, seeds: Sequence[int], pool: ProcessPoolExecutor | None = None
+) -> dict[str, Any]:
+    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``; with a pool, several tasks at once."""
+    run = map if pool is None else pool.map
+    tasks = list(TASKS)
+    measured = run(_evaluate_task, repeat(clip), repeat(predictor), tasks, repeat(seeds))
+    found = dict(zip(tasks, measured, strict=True))
     return {
-        "sam": asdict(sam),
+        "sam": asdict(Part(*({task: found[task]["sam"][part] for task in tasks} for part in range(2)))),
         "clip": {
-            "by_task": by_task,
-            "tasks": clip_part.classify_tasks(clip, features),
-            "retrieval": clip_part.retrieval(clip, pairs),
+            "by_task": {task: found[task]["clip"] for task in tasks},
+            "tasks": clip_part.classify_tasks(clip, {task: found[task]["features"] for task in tasks}),
+            "retrieval": clip_part.retrieval(clip, [found[task]["pairs"] for task in tasks]),
         },
-        "saliency": asdict(saliency),
+        "saliency": asdict(Part(*({task: found[task]["saliency"][part] for task in tasks} for part in range(2)))),
+    }
+
+
+def _evaluate_task(clip: Clip, predictor: SamPredictor, task: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """What is measured on one task; of ``"sam"`` and ``"saliency"`` the rows and their summary."""
+    say(f"{task}: simulated")
+    cases = simulated_cases(task, seeds)
+    features = clip_part.encode_cases(clip, cases)
+    sam, saliency = _measure_masks(clip, predictor, task, with_target(task, cases))
+    return {
+        "features": features,
+        "clip": {
+            "presence": clip_part.presence(clip, task, features),
+            "findings": clip_part.classify_findings(clip, task, features),
+        },
+        "pairs": clip_part.caption_pairs(cases, features),
+        "sam": sam,
+        "saliency": saliency,
     }
 
 
@@ -85,7 +104,10 @@ def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str
     for task in TASKS:
         cases = real_cases(folder, task)
         if len(cases) > 1:
-            _measure_masks(clip, predictor, task, cases, sam, saliency)
+            for part, (rows, summary) in zip(
+                (sam, saliency), _measure_masks(clip, predictor, task, cases), strict=True
+            ):
+                part.images[task], part.summary[task] = rows, summary
     if not sam.images:
         raise ValueError(f"{folder} has no task with two images: put them in TASK/images, with masks in TASK/masks")
     return {"sam": asdict(sam), "saliency": asdict(saliency)}
@@ -156,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="JSON file for every number")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="also write each table to a file, for the book")
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="also measure the real images in this folder")
+    parser.add_argument("--processes", type=int, default=1, help="tasks that are measured at once; 1 if not given")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--images", type=int, default=100, help="seeds a task, 2 or more")
     amount.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES} seeds a task, to see it run")
@@ -167,13 +190,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     started = time.monotonic()
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
+    pool = None
+    if options.processes > 1:  # each on one thread, or they would wait for one another
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(options.processes, context, initializer=torch.set_num_threads, initargs=(1,))
     results = {
         "models": {"clip": options.clip, "sam": options.sam},
         "data": "simulated images of medclipsam_utils.simulate",
         "seeds": {"first": options.first_seed, "count": n_seeds},
         "presets": {task: asdict(preset) for task, preset in PRESETS.items()},
         "machine": machine(),
-        "simulated": evaluate_simulated(clip, predictor, range(options.first_seed, end)),
+        "simulated": evaluate_simulated(clip, predictor, range(options.first_seed, end), pool),
     }
     print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
     if options.tables:
@@ -189,15 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"done in {results['minutes']} minutes")
 
 
-def _measure_masks(
-    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], sam: Part, saliency: Part
-) -> None:
-    """Fill in what SAM and saliency do on cases of one task."""
-    sam.images[task] = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
-    sam.summary[task] = summarise_sam(sam.images[task])
-    rows = score_saliency(clip, predictor, task, cases, PRESETS[task])
-    saliency.images[task] = _counted(rows, f"{task}: saliency", len(cases))
-    saliency.summary[task] = summarise_saliency(saliency.images[task], PRESETS[task])
+def _measure_masks(clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case]) -> tuple[Measured, Measured]:
+    """What SAM and saliency do on cases of one task: for each the rows, one a case, and their summary."""
+    sam = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
+    maps = _counted(score_saliency(clip, predictor, task, cases, PRESETS[task]), f"{task}: saliency", len(cases))
+    return (sam, summarise_sam(sam)), (maps, summarise_saliency(maps, PRESETS[task]))
 
 
 def _counted(rows: Iterable[dict[str, Any]], name: str, total: int) -> list[dict[str, Any]]:
