@@ -86,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"of prompts: {', '.join(PROMPT_KINDS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--layers", nargs="+", type=int, metavar="LAYER", default=[3, 4, 5], help="blocks of the image tower, from 0"
+        "--layers", nargs="+", type=int, metavar="LAYER", default=[5], help="blocks of the image tower, from 0"
     )
     parser.add_argument(
-        "--betas", nargs="+", type=float, metavar="BETA", default=[0.01, 0.03, 0.1, 0.3], help="prices of information"
+        "--betas", nargs="+", type=float, metavar="BETA", default=[0.01, 0.03, 0.1], help="prices of information"
     )
     parser.add_argument("--top", type=int, default=10, help="how many presets to print")
     options = parser.parse_args(arguments)

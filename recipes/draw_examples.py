@@ -20,27 +20,24 @@ from .evaluate_sam import segment_boxes
 from .evaluation_cases import simulated_cases, with_target
 from .sam_prompts import box_of
 
-TITLES = ("image and target", "map for the target", "map for its absence", "SAM from the true box")
+TITLES = ("map for the target", "map for its absence", "SAM, true box")
 
 
 def draw(seed: int = 0) -> Figure:
     """One row a task: the image, the saliency of two prompts on it, and SAM's mask (dashed) from the true box."""
     clip, predictor = load_clip("tiny"), load_sam("tiny")
     figure = Figure(figsize=(9, 9.4), layout="constrained")
-    for row, task in zip(figure.subplots(len(TASKS), len(TITLES)), TASKS, strict=True):
+    for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
         (case,) = with_target(task, simulated_cases(task, [seed]))
-        show_image(case.image, case.mask, title=TITLES[0] if task == next(iter(TASKS)) else "", axes=row[0])
-        row[0].set_ylabel(TASKS[task].modality)
         texts = text_features(clip, task, PRESETS[task])
-        for axes, prompt in zip(row[1:3], ("right", "absent"), strict=True):
-            (saliency_map,) = saliency_maps(clip, [case], texts[prompt], PRESETS[task])
-            show_image(case.image, case.mask, axes=axes)
-            axes.imshow(saliency_map, cmap="magma", alpha=0.6)
         predictor.set_image(case.image)
         found = segment_boxes(predictor, [box_of(part) for part in case.parts])
-        show_image(case.image, case.mask, found, title=f"DSC {dice(found, case.mask):.2f}", axes=row[3])
-    for axes, title in zip(figure.axes, TITLES, strict=False):
-        axes.set_title(f"{title}\n{axes.get_title()}" if axes.get_title().startswith("DSC") else title)
+        titles = (TASKS[task].modality, *TITLES[:2], f"{TITLES[2]}: {dice(found, case.mask):.2f}")
+        for axes, title, prediction in zip(row, titles, (None, None, None, found), strict=True):
+            show_image(case.image, case.mask, prediction, title=title, axes=axes)
+        for axes, prompt in zip(row[1:3], ("right", "absent"), strict=True):
+            (saliency_map,) = saliency_maps(clip, [case], texts[prompt], PRESETS[task])
+            axes.imshow(saliency_map, cmap="magma", alpha=0.6)
     return figure
 
 

@@ -13,8 +13,9 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -58,10 +59,12 @@ class Part:
 
 
 def evaluate_simulated(
-    clip: Clip, predictor: SamPredictor, seeds: Sequence[int], pool: ProcessPoolExecutor | None = None
+    clip: Clip, predictor: SamPredictor, seeds: Sequence[int], run: Callable[..., Iterable] = map
 ) -> dict[str, Any]:
-    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``; with a pool, several tasks at once."""
-    run = map if pool is None else pool.map
+    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``.
+
+    ``run`` is ``map``, or that of an executor, which measures several tasks at once.
+    """
     tasks = list(TASKS)
     measured = run(_evaluate_task, repeat(clip), repeat(predictor), tasks, repeat(seeds))
     found = dict(zip(tasks, measured, strict=True))
@@ -190,17 +193,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     started = time.monotonic()
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
-    pool = None
-    if options.processes > 1:  # each on one thread, or they would wait for one another
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(options.processes, context, initializer=torch.set_num_threads, initargs=(1,))
+    with _mapping(options.processes) as run:
+        simulated = evaluate_simulated(clip, predictor, range(options.first_seed, end), run)
     results = {
         "models": {"clip": options.clip, "sam": options.sam},
         "data": "simulated images of medclipsam_utils.simulate",
         "seeds": {"first": options.first_seed, "count": n_seeds},
         "presets": {task: asdict(preset) for task, preset in PRESETS.items()},
         "machine": machine(),
-        "simulated": evaluate_simulated(clip, predictor, range(options.first_seed, end), pool),
+        "simulated": simulated,
     }
     print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
     if options.tables:
@@ -214,6 +215,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output:
         write_json(options.output, results)
     say(f"done in {results['minutes']} minutes")
+
+
+@contextmanager
+def _mapping(processes: int) -> Iterator[Callable[..., Iterable]]:
+    """``map``, or one that works in several processes, each on one thread, or they would wait for one another."""
+    if processes == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool.map
 
 
 def _measure_masks(clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case]) -> tuple[Measured, Measured]:

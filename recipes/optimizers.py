@@ -95,6 +95,13 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(model, avg_fn=average)
 
 
+def start_from(model: nn.Module, average: AveragedModel, state: dict[str, Any]) -> None:
+    """Let a model and its average begin with the averaged weights of another run."""
+    average.load_state_dict(state)
+    average.n_averaged.zero_()
+    model.load_state_dict(average.module.state_dict())
+
+
 def _without(parameters: Iterable[nn.Parameter], taken: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     known = {id(parameter) for parameter in taken}
     return [parameter for parameter in parameters if parameter.requires_grad and id(parameter) not in known]

@@ -38,6 +38,14 @@ class Checkpoints:
         return state
 
 
+def finished(path: Path) -> dict[str, Any]:
+    """The state at the end of a run, whatever its settings; FileNotFoundError if it is not at its end."""
+    state = torch.load(path, weights_only=True) if path.exists() else None
+    if state is None or state["step"] < state["settings"]["steps"]:
+        raise FileNotFoundError(f"{path} is not at its end: train that stage first")
+    return state
+
+
 def write_json(path: Path, content: Any) -> None:
     unfinished = path.with_suffix(".json.part")
     unfinished.write_text(json.dumps(content, indent=1) + "\n")

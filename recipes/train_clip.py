@@ -30,8 +30,8 @@ from .clip_losses import image_text_loss, region_text_loss
 from .clip_patches import encode_patches, patch_features
 from .clip_text import encode_captions, hide_words, pretrain_text, vocabulary
 from .clip_validation import validate
-from .optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share
-from .run_files import Checkpoints, machine, write_json
+from .optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
+from .run_files import Checkpoints, finished, machine, write_json
 from .simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
 
 
@@ -132,10 +132,7 @@ class Trainer:
         self.average = moving_average(self.clip, settings.average)
         self.optimizer = self._optimizer()
         self.work = work
-        self.checkpoints = self._checkpoints(settings)
-
-    def _checkpoints(self, settings: Settings) -> Checkpoints:
-        return Checkpoints(self.work / f"tiny_clip_{settings.stage}.pt", asdict(settings))
+        self.checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
 
     def _optimizer(self) -> Optimizers:
         settings, scales = self.settings, [self.clip.logit_scale, self.clip.logit_bias, self.region_bias]
@@ -149,7 +146,9 @@ class Trainer:
             self._restore(state)
             print(f"going on from step {self.step}", flush=True)
         elif settings.starts_from:
-            self._start_from(settings.starts_from)
+            before = finished(checkpoint_file(settings.starts_from, self.work))
+            start_from(self.clip, self.average, before["average"])
+            self.region_bias.data.copy_(before["region_bias"])
         else:
             rng = np.random.default_rng([settings.seed, 99])
             pretrain_text(self.clip, self.tokenizer, images.facts, settings.text_steps, settings.learning_rate, rng)
@@ -209,23 +208,16 @@ class Trainer:
             "step": self.step, "seconds": self.seconds, "log": self.log,
         }  # fmt: skip
 
-    def _start_from(self, stage: str) -> None:
-        """Take the averaged weights of another stage, which must be at its end."""
-        before = STAGES[stage] if self.settings == STAGES[self.settings.stage] else quick(STAGES[stage])
-        state = self._checkpoints(before).load()
-        if state is None or state["step"] < before.steps:
-            raise FileNotFoundError(f"{self.settings.stage} goes on from {stage}: train {stage} to its end first")
-        self.average.load_state_dict(state["average"])
-        self.average.n_averaged.zero_()
-        self.clip.load_state_dict(self.average.module.state_dict())
-        self.region_bias.data.copy_(state["region_bias"])
-
     def _restore(self, state: dict) -> None:
         self.clip.load_state_dict(state["clip"])
         self.average.load_state_dict(state["average"])
         self.region_bias.data.copy_(state["region_bias"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+
+
+def checkpoint_file(stage: str, work: Path) -> Path:
+    return work / f"tiny_clip_{stage}.pt"
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
-from .optimizers import moving_average, muon_and_adamw, rate_share
-from .run_files import Checkpoints, machine, write_json
+from .optimizers import moving_average, muon_and_adamw, rate_share, start_from
+from .run_files import Checkpoints, finished, machine, write_json
 from .sam_evaluation import evaluate
 from .sam_examples import Sampling, draw_example, index_by_task
 from .sam_steps import batch_loss
@@ -150,12 +150,6 @@ class Training:
         self.step, self.step_seconds = state["step"], state["step_seconds"]
         self.losses, self.validation = state["losses"], state["validation"]
 
-    def start_from(self, average: dict) -> None:
-        """Take the averaged weights of another training."""
-        self.average.load_state_dict(average)
-        self.average.n_averaged.zero_()
-        self.model.load_state_dict(self.average.module.state_dict())
-
 
 def new_model(settings: Settings) -> Sam:
     """Random weights that depend on the seed only."""
@@ -170,16 +164,14 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
     """Train to the end, or until ``stop_after`` steps are done, from the checkpoint in ``work`` if there is one."""
     images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
     held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
-    training, checkpoints, groups = (
-        Training(settings, new_model(settings)),
-        _checkpoints(settings, work),
-        index_by_task(images),
-    )
+    training, groups = Training(settings, new_model(settings)), index_by_task(images)
+    checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
     if (state := checkpoints.load()) is not None:
         training.restore(state)
         print(f"continues at step {training.step}", flush=True)
     elif settings.starts_from:
-        training.start_from(_end_of(settings, work))
+        before = finished(checkpoint_file(settings.starts_from, work))
+        start_from(training.model, training.average, before["average"])
     end = settings.steps if stop_after is None else min(stop_after, settings.steps)
     saved, recent = time.monotonic(), []
     while training.step < end:
@@ -199,18 +191,8 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
     return training
 
 
-def _checkpoints(settings: Settings, work: Path) -> Checkpoints:
-    return Checkpoints(work / f"tiny_sam_{settings.stage}.pt", asdict(settings))
-
-
-def _end_of(settings: Settings, work: Path) -> dict:
-    """The averaged weights of the stage that ``settings`` starts from, which must be at its end."""
-    stage = STAGES[settings.starts_from]
-    before = stage if settings == STAGES[settings.stage] else quick(stage)
-    state = _checkpoints(before, work).load()
-    if state is None or state["step"] < before.steps:
-        raise FileNotFoundError(f"{settings.stage} goes on from {before.stage}: train {before.stage} to its end first")
-    return state["average"]
+def checkpoint_file(stage: str, work: Path) -> Path:
+    return work / f"tiny_sam_{stage}.pt"
 
 
 def report(training: Training, recent: list[float]) -> None:

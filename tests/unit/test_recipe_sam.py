@@ -280,17 +280,13 @@ class TestTraining:
             train_sam.train(replace(few, seed=1), tmp_path / "parts", data)
 
     def test_a_stage_goes_on_from_the_average_of_the_one_before(self, tmp_path, data, monkeypatch):
-        fine = train_sam.quick(train_sam.STAGES["fine"])
-        with pytest.raises(FileNotFoundError, match="train coarse to its end first"):
-            train_sam.train(fine, tmp_path, data)
         monkeypatch.setattr(train_sam, "write_results", lambda *_: None)
-        monkeypatch.setattr(train_sam, "quick", lambda stage: replace(stage, **few))
-        few = {"seeds_per_task": 2, "validation_seeds_per_task": 2, "steps": 2, "images_per_step": 1}
-        few |= {"images_per_small_step": 1, "prompts_per_image": 2, "averaging": 0.5}
-        coarse = replace(train_sam.STAGES["coarse"], **few)
+        few = {"steps": 2, "images_per_step": 1, "images_per_small_step": 1, "averaging": 0.5}
+        coarse, fine = (replace(train_sam.quick(train_sam.STAGES[stage]), **few) for stage in ("coarse", "fine"))
+        with pytest.raises(FileNotFoundError, match=r"tiny_sam_coarse\.pt is not at its end"):
+            train_sam.train(fine, tmp_path, data)
         train_sam.train(coarse, tmp_path, data, stop_after=1)
-        fine = replace(fine, **few)
-        with pytest.raises(FileNotFoundError, match="train coarse to its end first"):
+        with pytest.raises(FileNotFoundError, match=r"tiny_sam_coarse\.pt is not at its end"):
             train_sam.train(fine, tmp_path, data)
         before = train_sam.train(coarse, tmp_path, data).average.module.state_dict()
         begun = train_sam.train(fine, tmp_path, data, stop_after=0)
