@@ -26,7 +26,7 @@ TITLES = ("map for the target", "map for its absence", "SAM, true box")
 def draw(seed: int = 0) -> Figure:
     """One row a task: the image, the saliency of two prompts on it, and SAM's mask (dashed) from the true box."""
     clip, predictor = load_clip("tiny"), load_sam("tiny")
-    figure = Figure(figsize=(9, 9.4), layout="constrained")
+    figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
         (case,) = with_target(task, simulated_cases(task, [seed]))
         texts = text_features(clip, task, PRESETS[task])

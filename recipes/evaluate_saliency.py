@@ -63,10 +63,10 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "breast_ultrasound": Preset("P2", layer=5, beta=0.01, clusters=2, margin=-0.1),
+        "breast_ultrasound": Preset("P2", layer=5, beta=0.1, clusters=2, margin=0.0, against_absent=True),
         "brain_mri": Preset("P2", layer=5, beta=0.1, clusters=3, margin=0.0),
         "lung_xray": Preset("P2", layer=5, beta=0.03, clusters=2, margin=0.1, against_absent=True),
-        "lung_ct": Preset("P0", layer=5, beta=0.03, clusters=3, margin=0.0, against_absent=True),
+        "lung_ct": Preset("P0", layer=5, beta=0.01, clusters=3, margin=0.0),
     }
 )
 
@@ -132,9 +132,8 @@ def move(image: np.ndarray, down: int, right: int) -> np.ndarray:
     return np.ascontiguousarray(padded[: image.shape[0], : image.shape[1]])
 
 
-def score_map(saliency_map: np.ndarray, case: Case, clusters: int, n_structures: int) -> dict[str, float]:
-    """Pointing, coverage and coarse DSC of one map."""
-    coarse = coarse_mask(saliency_map, clusters, n_structures)
+def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[str, float]:
+    """Pointing, coverage and coarse DSC of one map and its coarse mask."""
     return {
         "pointing": float(points_at(saliency_map, case.mask)),
         "coverage": coverage(saliency_map, case.mask),
@@ -208,10 +207,10 @@ def _score(
 ) -> dict[str, Any]:
     count = TASKS[task].n_structures
     row: dict[str, Any] = {"name": case.name, "finding": case.finding, "target's area": float(case.mask.mean())}
-    for prompt, saliency_map in maps.items():
-        scores = score_map(saliency_map, case, preset.clusters, count)
-        row |= {f"{measure}, {prompt}": score for measure, score in scores.items()}
     coarse = {clusters: coarse_mask(maps["right"], clusters, count) for clusters in CLUSTERS}
+    for prompt, saliency_map in maps.items():
+        own = coarse[preset.clusters] if prompt == "right" else coarse_mask(saliency_map, preset.clusters, count)
+        row |= {f"{measure}, {prompt}": score for measure, score in score_map(saliency_map, own, case).items()}
     row |= {_by_kmeans(clusters): dice(mask, case.mask) for clusters, mask in coarse.items()}
     chosen, rule = coarse[preset.clusters], largest_dark_spots(case.image, count)
     row["filled coarse box"] = dice(fill_boxes(coarse_boxes(chosen, count), case.mask.shape), case.mask)

@@ -97,11 +97,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = STAGES[options.stage]
-    train(quick(settings) if options.quick else settings, options.work)
+    try:
+        train(quick(settings) if options.quick else settings, options.work)
+    except FileNotFoundError as error:
+        parser.error(str(error))
 
 
 def train(settings: Settings, work: Path) -> Path:
     """Run a stage to its end; write ``tiny_clip_STAGE.safetensors`` and ``.json`` to ``work`` and return the former."""
+    if settings.starts_from and not checkpoint_file(settings.stage, work).exists():
+        finished(checkpoint_file(settings.starts_from, work))  # asked before images are drawn, which takes minutes
     print(f"stage {settings.stage}: simulated images", flush=True)
     images = shrink(load_images(work / "data", FIRST_TRAINING_SEED, settings.seeds_per_task))
     held_out = shrink(load_images(work / "data", FIRST_VALIDATION_SEED, min(250, settings.seeds_per_task)))

@@ -162,15 +162,17 @@ def new_model(settings: Settings) -> Sam:
 
 def train(settings: Settings, work: Path, data: Path, stop_after: int | None = None) -> Training:
     """Train to the end, or until ``stop_after`` steps are done, from the checkpoint in ``work`` if there is one."""
+    checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
+    state, before = checkpoints.load(), None
+    if state is None and settings.starts_from:  # asked before images are drawn, which takes minutes
+        before = finished(checkpoint_file(settings.starts_from, work))
     images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
     held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
     training, groups = Training(settings, new_model(settings)), index_by_task(images)
-    checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
-    if (state := checkpoints.load()) is not None:
+    if state is not None:
         training.restore(state)
         print(f"continues at step {training.step}", flush=True)
-    elif settings.starts_from:
-        before = finished(checkpoint_file(settings.starts_from, work))
+    elif before is not None:
         start_from(training.model, training.average, before["average"])
     end = settings.steps if stop_after is None else min(stop_after, settings.steps)
     saved, recent = time.monotonic(), []
@@ -238,7 +240,10 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     settings = STAGES[options.stage]
-    train(quick(settings) if options.quick else settings, options.work, options.data or options.work / "data")
+    try:
+        train(quick(settings) if options.quick else settings, options.work, options.data or options.work / "data")
+    except FileNotFoundError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
