@@ -5,6 +5,7 @@
 :func:`nsd`                       agreement of their outlines within a tolerance, in millimetres
 :func:`nsd_released`              the same as the paper's released code computes it: for comparison only
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
+:func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
 :func:`paired_test`               whether two methods differ on the same images
 :func:`bootstrap_interval`        how far a mean may be off
 ================================  ====================================================================================
@@ -16,6 +17,7 @@ the images of a task. The paper's column "all" is the mean of the four task mean
 
 from __future__ import annotations
 
+from .classification import ZeroShot, zero_shot
 from .masks import dice, nsd, nsd_released
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
 from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
@@ -24,10 +26,12 @@ __all__ = [
     "Interval",
     "PairedTest",
     "RetrievalAccuracy",
+    "ZeroShot",
     "bootstrap_interval",
     "dice",
     "nsd",
     "nsd_released",
     "paired_test",
     "retrieval_accuracy",
+    "zero_shot",
 ]

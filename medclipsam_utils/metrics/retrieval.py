@@ -4,15 +4,17 @@ The paper judges fine-tuning so, on ROCO: pairs are shuffled into batches of 50;
 50 captions by cosine similarity and scores a hit if its own is among the first k; then captions rank images. The
 result is the mean over 5 shuffles. Chance is k / 50.
 
-Ties are broken by lot, in expectation: an own caption that shares rank 1 with three others is a quarter of a hit.
-So an encoder that maps everything to the same vector scores exactly chance, not 100 %, and captions that occur
-twice (ROCO has them) neither help nor depend on the order of a sort.
+Captions that are the same, word for word, are equally right: an image that finds the twin of its caption has found it,
+and so has a caption that finds the image of its twin. That needs the captions; without them only the own one counts.
+
+Ties are broken by lot, in expectation: an own caption that shares rank 1 with three wrong ones is a quarter of a hit.
+So an encoder that maps everything to the same vector scores exactly chance, not 100 %.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,7 @@ def retrieval_accuracy(
     batch_size: int = 50,
     runs: int = 5,
     seed: int = 0,
+    captions: Sequence[str] | None = None,
 ) -> RetrievalAccuracy:
     """Top-k accuracy of retrieval within shuffled batches, in both directions.
 
@@ -66,15 +69,17 @@ def retrieval_accuracy(
             every run others.
         runs: number of shuffles.
         seed: of the shuffles. The same seed gives the same batches.
+        captions: the N captions, so that pairs with the same one count as equally right; None if all differ, or if
+            only the own one is to count.
 
     Returns:
         A :class:`RetrievalAccuracy`. ``result.image_to_text[1]`` is the top-1 accuracy of images.
 
     Raises:
         ValueError: features that are not [N, D] of equal shape, NaN, infinite or all-zero rows, fewer pairs than
-            ``batch_size``, or a setting out of range.
+            ``batch_size``, another number of captions, or a setting out of range.
     """
-    images, texts = _unit_rows("image_features", image_features), _unit_rows("text_features", text_features)
+    images, texts = unit_rows("image_features", image_features), unit_rows("text_features", text_features)
     if images.shape != texts.shape:
         raise ValueError(
             f"image_features has shape {images.shape} and text_features {texts.shape}: give one row a pair, from the "
@@ -92,35 +97,46 @@ def retrieval_accuracy(
     if not ks or max(ks) > batch_size:
         raise ValueError(f"k is {ks}: give at least one number from 1 to batch_size, which is {batch_size}")
 
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"there are {len(captions)} captions for {len(images)} pairs: give one a pair")
+    # Pairs with the same number are equally right.
+    sorts = np.arange(len(images)) if captions is None else np.unique(list(captions), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
     n_pairs = len(images) // batch_size * batch_size
     hits = np.empty((2, len(ks), runs))
     for run in range(runs):
         order = generator.permutation(len(images))[:n_pairs].reshape(-1, batch_size)
         similarity = images[order] @ texts[order].swapaxes(1, 2)  # (batches, images, texts)
-        hits[0, :, run] = [_hits(similarity, value).mean() for value in ks]
-        hits[1, :, run] = [_hits(similarity.swapaxes(1, 2), value).mean() for value in ks]
+        right = sorts[order][:, :, None] == sorts[order][:, None, :]
+        hits[0, :, run] = [_hits(similarity, right, value).mean() for value in ks]
+        hits[1, :, run] = [_hits(similarity.swapaxes(1, 2), right, value).mean() for value in ks]
     means, deviations = ([dict(zip(ks, row.tolist(), strict=True)) for row in a] for a in (hits.mean(2), hits.std(2)))
     return RetrievalAccuracy(*means, *deviations, n_pairs=n_pairs, batch_size=batch_size)
 
 
-def _hits(similarity: np.ndarray, k: int) -> np.ndarray:
-    """For each query the probability that its own item is among the first k, if ties are broken by lot.
+def _hits(similarity: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
+    """For each query the probability that a right item is among the first k, if ties are broken by lot.
 
     Args:
-        similarity: [batches, B queries, B items]; query i owns item i.
+        similarity: [batches, B queries, B items].
+        right: bool of that shape; every query has a right item.
         k: from 1 to B.
 
     Returns:
         [batches, B], each from 0 to 1.
     """
-    own = np.diagonal(similarity, axis1=1, axis2=2)[..., None]
-    better = (similarity > own + _TIE).sum(axis=2)
-    equal = (np.abs(similarity - own) <= _TIE).sum(axis=2)  # itself included
-    return np.clip((k - better) / equal, 0, 1)
+    best = np.where(right, similarity, -np.inf).max(axis=2, keepdims=True)
+    level = np.abs(similarity - best) <= _TIE
+    places = k - (~right & (similarity > best + _TIE)).sum(axis=2)  # left over by what is surely ahead
+    n_right, n_wrong = (right & level).sum(axis=2), (~right & level).sum(axis=2)
+    missed = np.ones(places.shape)  # all places go to wrong items of the same similarity
+    for taken in range(k):
+        chance = np.maximum(n_wrong - taken, 0) / np.maximum(n_wrong + n_right - taken, 1)
+        missed = np.where(taken < places, missed * chance, missed)
+    return 1 - missed
 
 
-def _unit_rows(name: str, features: ArrayLike | torch.Tensor) -> np.ndarray:
+def unit_rows(name: str, features: ArrayLike | torch.Tensor) -> np.ndarray:
     """Features as float64 [N, D] with rows of length 1."""
     if hasattr(features, "detach"):  # a tensor
         features = features.detach().cpu().double().numpy()

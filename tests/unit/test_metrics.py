@@ -22,6 +22,7 @@ from medclipsam_utils.metrics import (
     nsd_released,
     paired_test,
     retrieval_accuracy,
+    zero_shot,
 )
 
 SCORES = [dice, nsd, nsd_released]
@@ -329,6 +330,46 @@ def test_retrieval_by_hand():
     assert result.text_to_image == pytest.approx({1: 1 / 3, 2: 2 / 3, 3: 1})
     assert result.image_to_text_std == result.text_to_image_std == {1: 0, 2: 0, 3: 0}
     assert (result.n_pairs, result.batch_size) == (3, 3)
+
+
+def test_captions_that_are_the_same_are_equally_right():
+    """Image 0 is nearest to text 1, which reads like its own: right. Image 2 has a caption of its own, on rank 3."""
+    images, texts = (np.stack([np.cos(a), np.sin(a)], 1) for a in np.deg2rad([[0, 10, 20], [40, 3, 21 + 60]]))
+    alone = retrieval_accuracy(images, texts, k=(1, 2), batch_size=3)
+    twins = retrieval_accuracy(images, texts, k=(1, 2), batch_size=3, captions=["a tumour", "a tumour", "lungs"])
+    # Angles of images to texts: 40 3 81 | 30 7 71 | 20 17 61. Own: ranks 2, 1, 3. With twins 1, 1, 3.
+    assert alone.image_to_text == pytest.approx({1: 1 / 3, 2: 2 / 3})
+    assert twins.image_to_text == pytest.approx({1: 2 / 3, 2: 2 / 3})
+    # Texts to images: 40 30 20 | 3 7 17 | 81 71 61. Own: ranks 3, 2, 1. With twins: text 0 finds image 1 on rank 2.
+    assert alone.text_to_image == pytest.approx({1: 1 / 3, 2: 2 / 3})
+    assert twins.text_to_image == pytest.approx({1: 2 / 3, 2: 1})
+    with pytest.raises(ValueError, match="2 captions for 3 pairs"):
+        retrieval_accuracy(images, texts, k=(1,), batch_size=3, captions=["a", "b"])
+
+
+def test_ties_between_right_and_wrong_are_broken_by_lot():
+    """All features equal: k of 6 places by lot, and a query has one or two right items among them."""
+    same = np.ones((6, 2))
+    result = retrieval_accuracy(same, same, k=(1, 2, 5, 6), batch_size=6, captions=list("aabbcc"))
+    expected = {1: 2 / 6, 2: 1 - 4 / 6 * 3 / 5, 5: 1, 6: 1}
+    assert result.image_to_text == result.text_to_image == pytest.approx(expected)
+
+
+def test_zero_shot_by_hand():
+    prompts = {"up": [[0, 2.0], [0, 1]], "right": [[1, 0]], "both": [[3, 0], [0, 1]]}
+    result = zero_shot([[0, 5], [1, 0.1], [1, 1.2]], prompts)
+    assert result.classes == ("up", "right", "both") and result.answers == ["up", "right", "both"]
+    assert result.similarity[0] == pytest.approx([1, 0, 0.5**0.5])
+    assert result.accuracy(["up", "right", "up"]) == pytest.approx(2 / 3)
+    for truth, says in ((["up"], "1 true classes for 3"), (["up", "left", "up"], "'left' is not among the classes")):
+        with pytest.raises(ValueError, match=says):
+            result.accuracy(truth)
+    with pytest.raises(ValueError, match="two classes or more"):
+        zero_shot([[0, 1]], {"up": [[0, 1]]})
+    with pytest.raises(ValueError, match="different length"):
+        zero_shot([[0, 1]], {"up": [[0, 1, 0]], "down": [[0, -1, 0]]})
+    with pytest.raises(ValueError, match=r"prompts of 'down'.*all zeros"):
+        zero_shot([[0, 1]], {"up": [[0, 1]], "down": [[0, 0]]})
 
 
 def test_retrieval_matches_the_plain_loop_and_leaves_the_rest_of_the_last_batch_out():
