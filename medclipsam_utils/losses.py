@@ -1,0 +1,268 @@
+"""The family of contrastive losses that stage 1 fine-tunes with, from InfoNCE to DHN-NCE.
+
+All of them pull the two members of a pair together and push the others of the batch away. With cosine similarities
+s_ij of image i and text j, temperature τ and B pairs, the image-to-text half is
+
+    mean over i of   −s_ii/τ + log( [exp(s_ii/τ)] + Σ_{j≠i} w_ij exp(s_ij/τ) ),
+    w_ij = (B − 1) exp(β s_ij/τ) / Σ_{k≠i} exp(β s_ik/τ),
+
+and the text-to-image half is the same on the transposed similarities. The four losses differ in two switches:
+
+===============  ==============================  ====================
+loss             positive in the denominator     hardness β
+===============  ==============================  ====================
+InfoNCE          yes                             0, so that w = 1
+DCL              no ("decoupled")                0, so that w = 1
+HN-NCE           yes                             above 0
+DHN-NCE          no                              above 0
+===============  ==============================  ====================
+
+Sources: van den Oord et al. 2018 and Radford et al. 2021 (InfoNCE), Yeh et al. 2022 (DCL), Radenovic et al. 2023
+(HN-NCE), Koleilat et al. 2025 (DHN-NCE).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import get_world_size, is_available, is_initialized
+from torch.distributed.nn.functional import all_gather
+
+
+class ContrastiveLoss(nn.Module):
+    """The whole family; the classes below name its members.
+
+    Args:
+        temperature: τ, above 0.
+        beta1: hardness β of the image-to-text half, 0 or above.
+        beta2: hardness β of the text-to-image half, 0 or above.
+        decoupled: leave the positive pair out of the denominator.
+        learnable_temperature: make log τ a parameter that is trained along.
+        differentiate_weights: let the gradient flow through the weights w as well. Without it (the default) w only says
+            how much a negative counts; the gradient with respect to s_ij is then w_ij exp(s_ij/τ) / Σ, positive and
+            growing with s_ij, which is what the paper says of its loss. With it, easy negatives are pulled closer.
+
+    Attributes:
+        log_temperature: log τ, a parameter float32 []; None if τ is fixed.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        *,
+        beta1: float = 0.0,
+        beta2: float = 0.0,
+        decoupled: bool = False,
+        learnable_temperature: bool = False,
+        differentiate_weights: bool = False,
+    ):
+        super().__init__()
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"the temperature must be a number above 0, not {temperature}")
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not (beta >= 0 and math.isfinite(beta)):
+                raise ValueError(f"{name} must be 0 or above, not {beta}: below 0, easy negatives would count more")
+        self.beta1, self.beta2, self.decoupled = beta1, beta2, decoupled
+        self.differentiate_weights = differentiate_weights
+        self._fixed_temperature = temperature
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learnable_temperature else None
+
+    @property
+    def temperature(self) -> float:
+        """τ as it is now."""
+        return self._fixed_temperature if self.log_temperature is None else self.log_temperature.exp().item()
+
+    def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """The loss, a scalar, of B pairs.
+
+        Under ``torch.distributed`` the features of all ranks are one batch, and every rank returns the loss of all of
+        it. Gradients flow to all ranks; averaged over them, as ``DistributedDataParallel`` does, they are those of a
+        single process with the whole batch.
+
+        Args:
+            image_features: [B, D], L2-normalised.
+            text_features: [B, D], L2-normalised; row i belongs to image i.
+
+        Returns:
+            float32 [] (float64 if the features are), also under autocast.
+
+        Raises:
+            ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, or a feature is not finite.
+        """
+        temperature = self._fixed_temperature if self.log_temperature is None else self.log_temperature.exp()
+        logits = pairwise_logits(image_features, text_features, temperature)
+        return self.half(logits, self.beta1) + self.half(logits.T, self.beta2)
+
+    def half(self, logits: Tensor, beta: float) -> Tensor:
+        """One direction, a scalar, of s/τ [B, B]: rows look for their partner among the columns."""
+        itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        negatives = logits.masked_fill(itself, -torch.inf)
+        if beta:
+            with torch.set_grad_enabled(self.differentiate_weights and torch.is_grad_enabled()):
+                log_weights = log_hardness_weights(negatives, beta)
+            weighted = negatives + log_weights
+        else:
+            weighted = negatives
+        denominator = weighted if self.decoupled else torch.where(itself, logits, weighted)
+        return (denominator.logsumexp(dim=1) - logits.diagonal()).mean()
+
+    def extra_repr(self) -> str:
+        return (
+            f"temperature={self.temperature:.4g}, beta1={self.beta1}, beta2={self.beta2}, decoupled={self.decoupled}, "
+            f"learnable_temperature={self.log_temperature is not None}"
+        )
+
+
+class InfoNCELoss(ContrastiveLoss):
+    """The loss of CLIP: cross-entropy of finding the partner among all B candidates (Radford et al. 2021, figure 3)."""
+
+    def __init__(self, temperature: float = 0.6, *, learnable_temperature: bool = False):
+        super().__init__(temperature, learnable_temperature=learnable_temperature)
+
+
+class DCLLoss(ContrastiveLoss):
+    """Decoupled contrastive learning (Yeh et al. 2022, equation 6): the positive pair leaves the denominator.
+
+    A pair that already fits then no longer weakens the gradient of its negatives. The loss may be negative.
+    """
+
+    def __init__(self, temperature: float = 0.6, *, learnable_temperature: bool = False):
+        super().__init__(temperature, decoupled=True, learnable_temperature=learnable_temperature)
+
+
+class HNNCELoss(ContrastiveLoss):
+    """Hard-negative noise contrastive estimation (Radenovic et al. 2023, equation 3): similar negatives count more.
+
+    Args: as of :class:`ContrastiveLoss`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.6,
+        beta1: float = 0.15,
+        beta2: float = 0.15,
+        *,
+        learnable_temperature: bool = False,
+        differentiate_weights: bool = False,
+    ):
+        super().__init__(
+            temperature,
+            beta1=beta1,
+            beta2=beta2,
+            learnable_temperature=learnable_temperature,
+            differentiate_weights=differentiate_weights,
+        )
+
+
+class DHNNCELoss(ContrastiveLoss):
+    """Decoupled hard-negative NCE (Koleilat et al. 2025, equations 1 to 4), with the paper's τ and β.
+
+    Args: as of :class:`ContrastiveLoss`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.6,
+        beta1: float = 0.15,
+        beta2: float = 0.15,
+        *,
+        learnable_temperature: bool = False,
+        differentiate_weights: bool = False,
+    ):
+        super().__init__(
+            temperature,
+            beta1=beta1,
+            beta2=beta2,
+            decoupled=True,
+            learnable_temperature=learnable_temperature,
+            differentiate_weights=differentiate_weights,
+        )
+
+
+class ReleasedHNLoss(nn.Module):
+    """What the code released with MedCLIP-SAMv2 computes in the place of DHN-NCE, for comparison; do not train with it.
+
+    Three things are not the paper's. The logarithm is taken of every negative term and then averaged, where the paper
+    takes it of their sum; the weights are normalised without β; and masked entries still count, as exp(0) = 1. With
+    n_i = 1 + Σ_{k≠i} exp(s_ik/τ), each half is therefore
+
+        mean over all i, j of   −δ_ij s_ij/τ + log(B − 1) + (1 − δ_ij) (1 + β) s_ij/τ − log n_i.
+
+    Its gradient with respect to a negative, (1 + β) − B exp(s_ij/τ) / n_i but for a factor, *falls* with similarity:
+    hard negatives are pushed less than easy ones, or pulled. It also sees only the batch of its own rank.
+
+    Args:
+        temperature: τ, above 0.
+        beta1: β of the image-to-text half.
+        beta2: β of the text-to-image half.
+    """
+
+    def __init__(self, temperature: float = 0.6, beta1: float = 0.15, beta2: float = 0.15):
+        super().__init__()
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"the temperature must be a number above 0, not {temperature}")
+        self.temperature, self.beta1, self.beta2 = temperature, beta1, beta2
+
+    def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """A scalar; arguments and errors as of :class:`ContrastiveLoss`."""
+        check_pairs(image_features, text_features)
+        check_count(image_features)
+        image_features, text_features = at_least_float32(image_features, text_features)
+        with torch.autocast(image_features.device.type, enabled=False):
+            logits = image_features @ text_features.T / self.temperature
+        return self._half(logits, self.beta1) + self._half(logits.T, self.beta2)
+
+    def _half(self, logits: Tensor, beta: float) -> Tensor:
+        count = len(logits)
+        negatives = logits * (1 - torch.eye(count, dtype=logits.dtype, device=logits.device))
+        terms = math.log(count - 1) + (1 + beta) * negatives - negatives.logsumexp(dim=1, keepdim=True)
+        return terms.mean() - logits.diagonal().sum() / count**2
+
+
+def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
+    """log w_ij: how much negative j counts in row i; the weights of a row add up to B − 1.
+
+    Args:
+        negatives: s/τ [B, B], −∞ where a pair is not a negative.
+        beta: 0 or above; 0 gives weights of 1.
+
+    Returns:
+        [B, B], −∞ where ``negatives`` is.
+    """
+    hardness = beta * negatives if beta else torch.zeros_like(negatives).masked_fill(negatives.isneginf(), -torch.inf)
+    return hardness - hardness.logsumexp(dim=1, keepdim=True) + math.log(len(negatives) - 1)
+
+
+def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: Tensor | float) -> Tensor:
+    """s/τ of all images with all texts, of all ranks: [B, B], float32 or more. See :meth:`ContrastiveLoss.forward`."""
+    check_pairs(image_features, text_features)
+    image_features, text_features = at_least_float32(image_features, text_features)
+    if is_available() and is_initialized() and get_world_size() > 1:
+        image_features, text_features = (torch.cat(all_gather(part)) for part in (image_features, text_features))
+    check_count(image_features)
+    with torch.autocast(image_features.device.type, enabled=False):
+        # The features are divided, not the similarities: B · D numbers instead of B · B.
+        return (image_features / temperature) @ text_features.T
+
+
+def check_pairs(image_features: Tensor, text_features: Tensor) -> None:
+    """ValueError unless both are finite and [B, D]."""
+    shapes = tuple(image_features.shape), tuple(text_features.shape)
+    if shapes[0] != shapes[1] or image_features.ndim != 2:
+        raise ValueError(f"features must be two tensors [B, D], row i of both a pair, not {shapes[0]} and {shapes[1]}")
+    for name, features in (("image", image_features), ("text", text_features)):
+        if not torch.isfinite(features).all():
+            raise ValueError(f"{name}_features hold NaN or infinite values: the learning rate may be too high")
+
+
+def check_count(features: Tensor) -> None:
+    """ValueError if there is no negative in the batch."""
+    if len(features) < 2:
+        raise ValueError(f"a contrastive loss needs 2 pairs or more, not {len(features)}: there is no negative")
+
+
+def at_least_float32(*features: Tensor) -> list[Tensor]:
+    """Half precision has too few digits for a sum of B exponentials."""
+    return [part.float() if part.dtype in (torch.float16, torch.bfloat16) else part for part in features]

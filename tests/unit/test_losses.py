@@ -1,0 +1,290 @@
+"""The contrastive losses against loops in float64, hand-computed values and what the paper says of its gradient."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from medclipsam_utils.losses import (
+    ContrastiveLoss,
+    DCLLoss,
+    DHNNCELoss,
+    HNNCELoss,
+    InfoNCELoss,
+    ReleasedHNLoss,
+    log_hardness_weights,
+)
+
+SWITCHES = {"InfoNCE": (False, 0.0), "DCL": (True, 0.0), "HN-NCE": (False, 0.15), "DHN-NCE": (True, 0.15)}
+ALL_LOSSES = (InfoNCELoss, DCLLoss, HNNCELoss, DHNNCELoss)
+
+
+def embeddings(count: int, seed: int = 0, dimension: int = 16, dtype=torch.float64) -> tuple[torch.Tensor, ...]:
+    """Random features [B, D] of length 1, of images and of texts."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        F.normalize(torch.randn(count, dimension, generator=generator, dtype=torch.float64), dim=1).to(dtype)
+        for _ in range(2)
+    )
+
+
+def with_similarities(similarities: list[list[float]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features whose products are these: not of length 1, which the loss does not ask for."""
+    return torch.tensor(similarities, dtype=torch.float64), torch.eye(len(similarities), dtype=torch.float64)
+
+
+def plain_half(s: np.ndarray, temperature: float, beta: float, decoupled: bool) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to s, weights held constant: one number at a time, as the equation stands."""
+    count, value, gradient = len(s), 0.0, np.zeros_like(s)
+    for i in range(count):
+        others = [j for j in range(count) if j != i]
+        hardness = {j: math.exp(beta * (s[i, j] - max(s[i])) / temperature) for j in others}
+        weight = {j: (count - 1) * hardness[j] / sum(hardness.values()) for j in others}
+        top = max(s[i]) / temperature
+        terms = {j: weight[j] * math.exp(s[i, j] / temperature - top) for j in others}
+        total = sum(terms.values()) + (0 if decoupled else math.exp(s[i, i] / temperature - top))
+        value += (-s[i, i] / temperature + math.log(total) + top) / count
+        for j in others:
+            gradient[i, j] = terms[j] / total / temperature / count
+        own = 0 if decoupled else math.exp(s[i, i] / temperature - top) / total
+        gradient[i, i] = (own - 1) / temperature / count
+    return value, gradient
+
+
+def plain_loss(images, texts, temperature, beta1, beta2, decoupled):
+    """Value, and gradients with respect to both sets of features."""
+    images, texts = images.double().numpy(), texts.double().numpy()
+    s = images @ texts.T
+    first, to_text = plain_half(s, temperature, beta1, decoupled)
+    second, to_image = plain_half(s.T, temperature, beta2, decoupled)
+    gradient = to_text + to_image.T
+    return first + second, gradient @ texts, gradient.T @ images
+
+
+def measured(loss, images, texts):
+    images, texts = images.clone().requires_grad_(), texts.clone().requires_grad_()
+    value = loss(images, texts)
+    value.backward()
+    return value.detach(), images.grad, texts.grad
+
+
+class TestAgainstLoops:
+    @pytest.mark.parametrize("count", [2, 3, 8, 64])
+    @pytest.mark.parametrize("temperature", [0.01, 0.1, 0.6, 5.0])
+    @pytest.mark.parametrize("beta", [0.0, 0.15, 1.0])
+    @pytest.mark.parametrize("decoupled", [True, False])
+    def test_value_and_gradient(self, count, temperature, beta, decoupled):
+        images, texts = embeddings(count, seed=count)
+        loss = ContrastiveLoss(temperature, beta1=beta, beta2=beta / 2, decoupled=decoupled).double()
+        expected = plain_loss(images, texts, loss.temperature, beta, beta / 2, decoupled)
+        for found, wanted in zip(measured(loss, images, texts), expected, strict=True):
+            wanted = torch.as_tensor(wanted)
+            assert (found - wanted).norm() <= 1e-6 * wanted.norm()
+
+    def test_single_precision_is_near(self):
+        images, texts = embeddings(64)
+        expected = plain_loss(images, texts, 0.6, 0.15, 0.15, True)
+        for found, wanted in zip(measured(DHNNCELoss(), images.float(), texts.float()), expected, strict=True):
+            wanted = torch.as_tensor(wanted)
+            assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+
+
+class TestByHand:
+    def test_two_pairs(self):
+        # s = [[1, 0], [0, 1]], τ = 1. InfoNCE: log(e + 1) − 1 for each row; decoupled: log(e⁰) − 1 = −1.
+        features = with_similarities([[1, 0], [0, 1]])
+        assert InfoNCELoss(1.0)(*features).item() == pytest.approx(2 * (math.log(math.e + 1) - 1))
+        assert DCLLoss(1.0)(*features).item() == pytest.approx(-2)
+        # One negative has the weight B − 1 = 1, whatever β.
+        assert DHNNCELoss(1.0, 3.0, 3.0)(*features).item() == pytest.approx(-2)
+        assert HNNCELoss(1.0, 3.0, 3.0)(*features).item() == pytest.approx(2 * (math.log(math.e + 1) - 1))
+
+    def test_three_pairs(self):
+        # Row 0 has the negatives log 2 and 0. With β = 1 their weights are 2 · (2, 1) / 3; weighted terms 8/3 and 2/3.
+        log2 = math.log(2)
+        similarities = torch.tensor([[1.0, log2, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+        loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True)
+        row = math.log(8 / 3 + 2 / 3) - 1
+        even = math.log(2) - 1  # two negatives of similarity 0
+        assert loss.half(similarities, 1.0).item() == pytest.approx((row + 2 * even) / 3)
+        weights = log_hardness_weights(similarities.masked_fill(torch.eye(3, dtype=torch.bool), -torch.inf), 1.0).exp()
+        torch.testing.assert_close(weights[0], torch.tensor([0, 4 / 3, 2 / 3], dtype=torch.float64))
+
+
+class TestFamily:
+    @pytest.mark.parametrize("with_beta, without", [(DHNNCELoss, DCLLoss), (HNNCELoss, InfoNCELoss)])
+    def test_without_hardness_it_is_the_plain_one(self, with_beta, without):
+        images, texts = embeddings(8)
+        for found, wanted in zip(
+            measured(with_beta(0.1, 0, 0), images, texts), measured(without(0.1), images, texts), strict=True
+        ):
+            assert torch.equal(found, wanted)
+
+    def test_infonce_is_the_cross_entropy_of_both_directions(self):
+        images, texts = embeddings(8)
+        logits, target = images @ texts.T / 0.6, torch.arange(8)
+        expected = F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+        torch.testing.assert_close(InfoNCELoss(0.6).double()(images, texts), expected, rtol=1e-6, atol=0)
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_the_order_of_the_pairs_does_not_matter(self, loss):
+        images, texts = embeddings(8)
+        order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(loss()(images, texts), loss()(images[order], texts[order]))
+
+    def test_each_direction_has_its_own_hardness(self):
+        images, texts = embeddings(8)
+        both = DHNNCELoss(0.6, 0.3, 0.7)
+        torch.testing.assert_close(both(images, texts), DHNNCELoss(0.6, 0.7, 0.3)(texts, images))
+        assert both(images, texts) != DHNNCELoss(0.6, 0.7, 0.3)(images, texts)
+
+
+def gradients_of_negatives(loss, images, texts):
+    """Similarity of every negative, and the gradient of the image-to-text half with respect to it."""
+    similarities = (images @ texts.T).requires_grad_()
+    if isinstance(loss, ReleasedHNLoss):
+        value = loss._half(similarities / loss.temperature, loss.beta1)
+    else:
+        value = loss.half(similarities / loss.temperature, loss.beta1)
+    (gradient,) = torch.autograd.grad(value, similarities)
+    negatives = ~torch.eye(len(images), dtype=torch.bool)
+    return similarities.detach()[negatives].numpy(), gradient[negatives].numpy()
+
+
+class TestGradient:
+    """What the paper says of its loss: the harder a negative, the more it is pushed away; β makes that steeper."""
+
+    def test_hard_negatives_are_pushed_more(self):
+        similarity, gradient = gradients_of_negatives(DHNNCELoss(), *embeddings(8))
+        assert (gradient > 0).all() and np.corrcoef(similarity, gradient)[0, 1] > 0.85
+
+    def test_within_a_row_the_gradient_grows_with_similarity(self):
+        images, texts = embeddings(8)
+        similarity, gradient = (values.reshape(8, 7) for values in gradients_of_negatives(DHNNCELoss(), images, texts))
+        for row, pushed in zip(similarity, gradient, strict=True):
+            assert (np.diff(pushed[row.argsort()]) > 0).all()
+
+    def test_hardness_makes_it_steeper(self):
+        images, texts = embeddings(8)
+        ratios = []
+        for beta in (0.0, 0.15, 1.0):
+            _, gradient = gradients_of_negatives(DHNNCELoss(0.6, beta, beta), images, texts)
+            ratios.append((gradient.reshape(8, 7).max(1) / gradient.reshape(8, 7).min(1)).mean())
+        assert ratios[0] < ratios[1] < ratios[2]
+
+    def test_through_the_weights_easy_negatives_are_pulled(self):
+        loss = DHNNCELoss(0.1, 1.0, 1.0, differentiate_weights=True)
+        _, gradient = gradients_of_negatives(loss, *embeddings(8))
+        assert gradient.min() < 0 < gradient.max()
+        fixed = DHNNCELoss(0.1, 1.0, 1.0)
+        assert loss(*embeddings(8)) == fixed(*embeddings(8))  # the value is the same
+        # By hand, in the row of three: d/ds_j log(Σ w e^s) = (1 + β) softmax((1 + β) s)_j − β softmax(β s)_j.
+        row = torch.tensor([[0.0, 0.7, 0.1], [0, 0, 0], [0, 0, 0]], dtype=torch.float64, requires_grad=True)
+        loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True, differentiate_weights=True)
+        (gradient,) = torch.autograd.grad(loss.half(row, 1.0), row)
+        negatives = row.detach()[0, 1:]
+        expected = (2 * (2 * negatives).softmax(0) - negatives.softmax(0)) / 3
+        torch.testing.assert_close(gradient[0, 1:], expected)
+
+    def test_the_released_loss_pushes_hard_negatives_less_and_pulls_some(self):
+        similarity, gradient = gradients_of_negatives(ReleasedHNLoss(), *embeddings(8))
+        assert np.corrcoef(similarity, gradient)[0, 1] < -0.9
+        similarity, gradient = gradients_of_negatives(ReleasedHNLoss(0.1), *embeddings(8))
+        assert gradient[similarity.argmax()] < 0
+
+
+class TestReleased:
+    def test_it_is_what_its_description_says(self):
+        images, texts = embeddings(5)
+        total = 0.0
+        for logits, beta in ((images @ texts.T / 0.6, 0.3), (texts @ images.T / 0.6, 0.15)):
+            for i in range(5):
+                masked = [0.0 if j == i else float(logits[i, j]) for j in range(5)]
+                normaliser = sum(math.exp(value) for value in masked)
+                for j in range(5):
+                    weighted = 4 * math.exp(beta * masked[j]) / normaliser * math.exp(masked[j])
+                    positive = math.exp(float(logits[i, i])) if j == i else 1.0
+                    total += -math.log(positive / weighted) / 25
+        assert ReleasedHNLoss(0.6, 0.3, 0.15)(images, texts).item() == pytest.approx(total)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("temperature", [0.01, 0.07, 1.0, 10.0])
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_finite_at_any_temperature(self, loss, temperature):
+        images, texts = embeddings(64, dtype=torch.float32)
+        images[:8] = texts[:8]  # perfect pairs
+        texts[8] = images[9]  # and a wrong one
+        with torch.autocast("cpu", torch.bfloat16):
+            for features in ((images, texts), (images.bfloat16(), texts.bfloat16())):
+                value, *gradients = measured(loss(temperature), *features)
+                assert value.dtype == torch.float32 and torch.isfinite(value)
+                assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+    def test_a_learnable_temperature_has_the_right_gradient(self):
+        images, texts = embeddings(8)
+        loss = InfoNCELoss(0.6, learnable_temperature=True).double()
+        loss(images, texts).backward()
+        values = [InfoNCELoss(0.6 * math.exp(step)).double()(images, texts).item() for step in (1e-4, -1e-4)]
+        assert loss.log_temperature.grad.item() == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-3)
+        assert not list(InfoNCELoss().parameters())
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("loss", [*ALL_LOSSES, ReleasedHNLoss])
+    @pytest.mark.parametrize("temperature", [0, -1, math.nan, math.inf])
+    def test_temperature(self, loss, temperature):
+        with pytest.raises(ValueError, match="temperature must be a number above 0"):
+            loss(temperature)
+
+    def test_hardness(self):
+        with pytest.raises(ValueError, match=r"beta2 must be 0 or above, not -0\.1"):
+            DHNNCELoss(0.6, 0.1, -0.1)
+
+    @pytest.mark.parametrize("loss", [*ALL_LOSSES, ReleasedHNLoss])
+    def test_features(self, loss):
+        images, texts = embeddings(4)
+        with pytest.raises(ValueError, match=r"not \(4, 16\) and \(3, 16\)"):
+            loss()(images, texts[:3])
+        with pytest.raises(ValueError, match=r"\[B, D\]"):
+            loss()(images[0], texts[0])
+        with pytest.raises(ValueError, match="2 pairs or more, not 1"):
+            loss()(images[:1], texts[:1])
+        for bad in (math.nan, math.inf):
+            broken = texts.clone()
+            broken[2, 3] = bad
+            with pytest.raises(ValueError, match="text_features hold NaN or infinite"):
+                loss()(images, broken)
+
+
+def _one_of_two(rank: int, folder: str, loss_name: str) -> None:
+    """What one of two processes computes of a batch of 8, of which it has half."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    try:
+        images, texts = embeddings(8)
+        half = slice(4 * rank, 4 * rank + 4)
+        loss = {"DHN-NCE": DHNNCELoss, "HN-NCE": HNNCELoss}[loss_name](learnable_temperature=True).double()
+        value, *gradients = measured(loss, images[half], texts[half])
+        torch.save([value, *(gradient / 2 for gradient in gradients), loss.log_temperature.grad], f"{folder}/{rank}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+@pytest.mark.parametrize("loss_name", ["DHN-NCE", "HN-NCE"])
+def test_two_processes_give_the_loss_and_the_gradient_of_one(tmp_path: Path, loss_name):
+    torch.multiprocessing.start_processes(_one_of_two, (str(tmp_path), loss_name), nprocs=2, start_method="spawn")
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    loss = {"DHN-NCE": DHNNCELoss, "HN-NCE": HNNCELoss}[loss_name](learnable_temperature=True).double()
+    value, *gradients = measured(loss, *embeddings(8))
+    for part in parts:
+        torch.testing.assert_close(part[0], value, rtol=1e-6, atol=0)
+        torch.testing.assert_close(part[3], loss.log_temperature.grad, rtol=1e-6, atol=0)
+    for side, gradient in enumerate(gradients, start=1):
+        found = torch.cat([part[side] for part in parts])
+        assert (found - gradient).norm() <= 1e-6 * gradient.norm()
