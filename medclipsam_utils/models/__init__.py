@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from .errors import ModelError
     from .loading import load_clip
     from .sam import load_sam
+    from .saving import save_clip
     from .words import UnknownWordWarning
 
-__all__ = ["Clip", "ModelError", "UnknownWordWarning", "load_clip", "load_sam", "save_tiny_clip", "save_tiny_sam"]
+__all__ = [
+    "Clip",
+    "ModelError",
+    "UnknownWordWarning",
+    "load_clip",
+    "load_sam",
+    "save_clip",
+    "save_tiny_clip",
+    "save_tiny_sam",
+]
 
 _HOMES = {
     "Clip": "clip",
@@ -29,6 +39,7 @@ _HOMES = {
     "UnknownWordWarning": "words",
     "load_clip": "loading",
     "load_sam": "sam",
+    "save_clip": "saving",
     "save_tiny_clip": "checkpoints",
     "save_tiny_sam": "checkpoints",
 }

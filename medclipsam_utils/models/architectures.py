@@ -49,4 +49,5 @@ def load_architecture(architecture: str, tag: str, device: str | torch.device) -
         reason = f"its weights or its tokenizer cannot be had ({type(error).__name__})"
         remedy = f"They come from {where}: call again where there is a network, or give a folder in open_clip's format"
         raise model_error(name, reason, remedy) from None
-    return clip_of(model.to(device), tokenizer, name)
+    config = {"model_cfg": open_clip.get_model_config(architecture), "preprocess_cfg": model.visual.preprocess_cfg}
+    return clip_of(model.to(device), tokenizer, name, config)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ class Clip:
         image_size: side S of the square of pixels that the model sees.
         mean: of red, green and blue between 0 and 1, subtracted from the pixels.
         std: of red, green and blue, by which the pixels are divided.
+        config: what open_clip needs to build the model again (``model_cfg``, ``preprocess_cfg``); None of a small CLIP,
+            which has no choices.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Clip:
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
+        config: dict[str, Any] | None = None,
     ):
         self.name = name
         self.model = model.eval()
@@ -57,6 +61,7 @@ class Clip:
         self.image_size = image_size
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.config = config
 
     def __repr__(self) -> str:
         millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6

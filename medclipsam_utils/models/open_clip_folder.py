@@ -66,7 +66,8 @@ def load_folder(folder: Path, name: str, device: str | torch.device) -> Clip:
         reason = f"the model cannot be made from this folder ({type(error).__name__}: {_start(error)})"
         raise model_error(folder, reason, "Copy its files again, all from one repository") from None
     _check_tokenizer(folder, tokenizer)
-    return clip_of(model.to(device), tokenizer, name)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return clip_of(model.to(device), tokenizer, name, config)
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -82,14 +83,14 @@ def missing_files(folder: Path) -> list[str]:
     return lacking
 
 
-def clip_of(model: nn.Module, tokenizer: Any, name: str) -> Clip:
+def clip_of(model: nn.Module, tokenizer: Any, name: str, config: dict[str, Any]) -> Clip:
     """An open_clip model with the size and normalisation of pixels that its configuration asks for."""
     size = model.visual.image_size  # a number in some image towers, a pair in others
     height, width = (size, size) if isinstance(size, int) else size
     if height != width:
         raise model_error(name, f"it sees {height} × {width} pixels", "Choose a model with square images")
     settings = model.visual.preprocess_cfg
-    return Clip(name, model, tokenizer, height, settings["mean"], settings["std"])
+    return Clip(name, model, tokenizer, height, settings["mean"], settings["std"], config)
 
 
 def _text_config(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig
 
-from medclipsam_utils.models import ModelError, load_clip
+from medclipsam_utils.finetune import FinetuneConfig, finetune
+from medclipsam_utils.losses import DHNNCELoss
+from medclipsam_utils.models import ModelError, load_clip, save_clip
 from medclipsam_utils.models.hub import BIOMEDCLIP
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "brain", "tumor", "##s", "in", "the")
@@ -109,6 +111,34 @@ def test_biomedclip_in_its_real_size(models_folder, tmp_path):
     assert clip.encode_text([]).shape == clip.encode_image([]).shape == (0, 512)
     own = clip.model.state_dict()
     assert all(torch.equal(own[name], weights[name]) for name in own)
+
+
+def test_a_fine_tuned_model_is_saved_as_a_folder_that_loads(small, tmp_path):
+    """A model with BiomedCLIP's parts, small: it is trained, and its folder gives the trained model back."""
+    clip = load_clip(small[0])
+    before = clip.encode_image(image()), clip.encode_text(["a brain"])
+    images = [torch.from_numpy(image(40 + number, 60)).movedim(2, 0) for number in range(4)]
+    items = [{"image": picture, "caption": "a brain"} for picture in images]
+    config = FinetuneConfig(epochs=1, batch_size=2, learning_rate=1e-3)
+    finetune(clip, items, DHNNCELoss(), config, folder=tmp_path / "run", progress=False)
+    weights = json.loads((tmp_path / "run" / "run.json").read_text())["weights"]
+
+    again = load_clip(tmp_path / "run" / weights)
+
+    after = clip.encode_image(image()), clip.encode_text(["a brain"])
+    for trained, loaded, untrained in zip(
+        after, (again.encode_image(image()), again.encode_text(["a brain"])), before, strict=True
+    ):
+        assert torch.equal(loaded, trained) and not torch.allclose(trained, untrained, atol=1e-3)
+    assert (again.image_size, again.mean, again.std) == (clip.image_size, clip.mean, clip.std)
+    assert json.loads((tmp_path / "run" / weights / "trained.json").read_text())["config"]["batch_size"] == 2
+
+
+def test_a_model_is_not_saved_over_another_folder(small, tmp_path):
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ModelError, match="something else under this name"):
+        save_clip(tmp_path / "notes", load_clip(small[0]), {})
+    assert (tmp_path / "notes").is_dir() and not list(tmp_path.glob(".*part"))
 
 
 def test_biomedclip_that_cannot_be_had_says_what_to_put_where(models_folder):

@@ -1,0 +1,266 @@
+"""The fine-tuning loop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from ..models import Clip, save_clip
+from .config import FinetuneConfig
+from .gradients import backward
+from .processes import Processes, joined
+
+CHECKPOINT, SETTINGS, WEIGHTS = "checkpoint.pt", "run.json", "clip"
+
+
+@dataclass
+class History:
+    """What happened.
+
+    Attributes:
+        steps: one dict a step: ``epoch``, ``loss``, ``learning_rate``, ``temperature`` (None if the loss has none).
+        validations: one dict an epoch, if there is a validation set: ``epoch``, ``loss``.
+        stopped_early: the validation loss had not fallen for ``patience`` epochs.
+    """
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    validations: list[dict[str, Any]] = field(default_factory=list)
+    stopped_early: bool = False
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The validation with the lowest loss; None if there was none."""
+        return min(self.validations, key=lambda row: row["loss"], default=None)
+
+
+def finetune(
+    clip: Clip,
+    dataset: Dataset | Sequence[dict],
+    loss: nn.Module,
+    config: FinetuneConfig = FinetuneConfig(),  # noqa: B008 (it is frozen)
+    *,
+    folder: str | os.PathLike | None = None,
+    validation: Dataset | Sequence[dict] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a CLIP, in place, on pairs of image and caption.
+
+    Called by several processes of ``torchrun``, they train one model together: the batch is divided among them, so that
+    the result does not depend on how many there are, but for rounding. Each then needs the clip on its own device.
+
+    With a folder the run can be interrupted at any time: the same call goes on from the last checkpoint and ends with
+    the same weights, on the same machine bit for bit. At its end the folder holds ``run.json`` with settings and
+    history, and the weights for :func:`~medclipsam_utils.models.load_clip`: ``clip.safetensors`` of a small CLIP, the
+    folder ``clip`` of any other.
+
+    Args:
+        clip: afterwards with the weights of the epoch with the lowest validation loss, or of the last one.
+        dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). What is
+            quick to read only once may be a list of items.
+        loss: of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; what it
+            learns itself, such as a temperature, is trained along.
+        config: settings.
+        folder: for checkpoint, weights and settings; None keeps nothing.
+        validation: like ``dataset``; its loss is computed after every epoch, in batches of the same size.
+        progress: show a bar.
+
+    Raises:
+        ValueError: fewer pairs than a batch, a batch that the processes cannot share, or a checkpoint of a run with
+            other settings.
+    """
+    with joined(clip.device) as processes:
+        run = _Run(clip, loss, config, processes, Path(folder) if folder is not None else None)
+        return run.train(dataset, validation, progress)
+
+
+class _Towers(nn.Module):
+    """Both towers as one call, which is what ``DistributedDataParallel`` wraps."""
+
+    def __init__(self, model: nn.Module, precision: str):
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            image_features = self.model.encode_image(images, normalize=True)
+            text_features = self.model.encode_text(tokens, normalize=True)
+        return image_features.float(), text_features.float()
+
+
+class _Run:
+    def __init__(self, clip: Clip, loss: nn.Module, config: FinetuneConfig, processes: Processes, folder: Path | None):
+        if config.batch_size % processes.count:
+            raise ValueError(f"a batch of {config.batch_size} cannot be shared by {processes.count} processes")
+        self.clip, self.config, self.processes, self.folder = clip, config, processes, folder
+        self.loss = loss.to(clip.device)
+        self.step, self.history, self.best_weights = 0, History(), None
+        self.settings = {"config": asdict(config), "loss": repr(loss), "model": clip.name}
+
+    def train(self, dataset: Dataset | Sequence[dict], validation: Any, progress: bool) -> History:
+        config = self.config
+        per_epoch = _steps(dataset, config.batch_size, "dataset")
+        if validation is not None:
+            _steps(validation, config.batch_size, "validation")
+        self.settings["pairs"] = len(dataset)
+        with _trainable(self.clip.model, config.freeze):
+            towers = _Towers(self.clip.model, config.precision)
+            self.optimizer = _optimizer(towers, self.loss, config)
+            self._restore()
+            wrapped = DistributedDataParallel(towers) if self.processes.count > 1 else towers
+            total = config.epochs * per_epoch
+            bar = tqdm(total=total, initial=self.step, disable=not (progress and self.processes.first), unit="step")
+            with bar:
+                while self.step < total and not self.history.stopped_early:
+                    epoch, done = divmod(self.step, per_epoch)
+                    for items in self._batches(dataset, epoch, done):
+                        self._advance(wrapped, items, epoch, per_epoch)
+                        bar.update()
+                        bar.set_postfix(epoch=epoch + 1, loss=f"{self.history.steps[-1]['loss']:.4f}")
+                        if self.step % config.checkpoint_steps == 0 and self.step % per_epoch:
+                            self._save()
+                    if validation is not None:
+                        self._validate(towers, validation, epoch)
+                    self._save()
+        if self.best_weights is not None:
+            self.clip.model.load_state_dict(self.best_weights)
+        self._write_results()
+        return self.history
+
+    def _advance(self, towers: nn.Module, items: list[dict], epoch: int, per_epoch: int) -> None:
+        config, rate = self.config, self.config.rate(self.step, per_epoch)
+        images, tokens = self._inputs(items)
+        seed = [config.seed, self.step, self.processes.rank]
+        value = backward(towers, self.loss, images, tokens, config.micro_batch_size, seed)
+        if not torch.isfinite(value):
+            raise ValueError(f"the loss is {value.item()} at step {self.step}: lower the learning rate of {rate:.3g}")
+        if config.max_gradient_norm is not None:
+            parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+            nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        temperature = getattr(self.loss, "temperature", None)
+        row = {"epoch": epoch, "loss": value.item(), "learning_rate": rate, "temperature": temperature}
+        self.history.steps.append(row)
+        self.step += 1
+
+    def _batches(self, dataset: Any, epoch: int, done: int) -> Iterator[list[dict]]:
+        """This process's part of each batch of an epoch, after the first ``done`` ones."""
+        size = self.config.batch_size
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(dataset)).tolist()
+        batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+        return self._load(dataset, batches[done:])
+
+    def _load(self, dataset: Any, batches: list[list[int]]) -> Iterator[list[dict]]:
+        shares = [self.processes.share(batch) for batch in batches]
+        own = torch.Generator()  # workers get their seeds from it, and not from the generator of the caller
+        workers = self.config.workers
+        return iter(DataLoader(dataset, batch_sampler=shares, collate_fn=list, num_workers=workers, generator=own))
+
+    def _inputs(self, items: Iterable[dict]) -> tuple[Tensor, Tensor]:
+        images = self.clip.preprocess([item["image"] for item in items])
+        return images, self.clip.tokenize([item["caption"] for item in items])
+
+    def _validate(self, towers: nn.Module, validation: Any, epoch: int) -> None:
+        self.history.validations.append({"epoch": epoch, "loss": self._validation_loss(towers, validation)})
+        since_best = epoch - self.history.best["epoch"]
+        if since_best == 0:
+            weights = self.clip.model.state_dict()
+            self.best_weights = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+        self.history.stopped_early = self.config.patience is not None and since_best >= self.config.patience
+
+    @torch.no_grad()
+    def _validation_loss(self, towers: nn.Module, validation: Any) -> float:
+        size, order = self.config.batch_size, list(range(len(validation)))
+        batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+        self.clip.model.eval()
+        losses = [self.loss(*towers(*self._inputs(items))).item() for items in self._load(validation, batches)]
+        _training_mode(self.clip.model, self.config.freeze)
+        return float(np.mean(losses))
+
+    def _save(self) -> None:
+        if self.folder is not None and self.processes.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            unfinished = self.folder / f"{CHECKPOINT}.part"
+            state = {
+                "settings": self.settings, "step": self.step, "history": asdict(self.history),
+                "model": self.clip.model.state_dict(), "loss": self.loss.state_dict(),
+                "optimizer": self.optimizer.state_dict(), "best_weights": self.best_weights,
+            }  # fmt: skip
+            torch.save(state, unfinished)
+            os.replace(unfinished, self.folder / CHECKPOINT)
+        self.processes.wait()
+
+    def _restore(self) -> None:
+        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
+            return
+        state = torch.load(self.folder / CHECKPOINT, map_location=self.clip.device, weights_only=True)
+        if state["settings"] != self.settings:
+            raise ValueError(
+                f"{self.folder} holds a run with other settings, data or model: give another folder, or delete it"
+            )
+        self.clip.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best_weights = state["step"], state["best_weights"]
+        self.history = History(**state["history"])
+
+    def _write_results(self) -> None:
+        if self.folder is not None and self.processes.first:
+            weights = save_clip(self.folder / WEIGHTS, self.clip, self.settings)
+            results = {"weights": weights.name, **self.settings, "history": asdict(self.history)}
+            unfinished = self.folder / f"{SETTINGS}.part"
+            unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            os.replace(unfinished, self.folder / SETTINGS)
+        self.processes.wait()
+
+
+@contextmanager
+def _trainable(model: nn.Module, freeze: str) -> Iterator[None]:
+    """Only what is to be trained has gradients, and is in training mode; afterwards all is as before."""
+    before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        tower = "image" if name.startswith("visual.") else "text"
+        unused = name in ("logit_scale", "logit_bias")  # the loss has a temperature of its own
+        parameter.requires_grad_(not unused and tower != freeze)
+    _training_mode(model, freeze)
+    try:
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(before[name])
+        model.zero_grad()
+        model.eval()
+
+
+def _training_mode(model: nn.Module, freeze: str) -> None:
+    for name, part in model.named_children():
+        part.train(freeze != ("image" if name == "visual" else "text"))
+
+
+def _optimizer(towers: nn.Module, loss: nn.Module, config: FinetuneConfig) -> torch.optim.AdamW:
+    parameters = [p for p in [*towers.parameters(), *loss.parameters()] if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+
+
+def _steps(dataset: Any, batch_size: int, name: str) -> int:
+    if len(dataset) < batch_size:
+        raise ValueError(f"{name} has {len(dataset)} pairs, fewer than a batch of {batch_size}: lower batch_size")
+    return len(dataset) // batch_size

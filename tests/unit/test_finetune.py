@@ -1,0 +1,288 @@
+"""Fine-tuning: what is trained, that interruptions and processes change nothing, and what is left in the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medclipsam_utils.finetune import FinetuneConfig, History, finetune
+from medclipsam_utils.finetune import loop as finetune_loop
+from medclipsam_utils.finetune.gradients import backward
+from medclipsam_utils.losses import DHNNCELoss, InfoNCELoss
+from medclipsam_utils.models import Clip, load_clip
+from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
+from medclipsam_utils.models.words import WordTokenizer
+
+WORDS = ["brain", "breast", "chest", "image", "lung", "of", "tumour", "without"]
+CAPTIONS = [
+    f"{first} {second}" for first in ("brain", "breast", "chest") for second in ("tumour", "image", "lung", "of")
+]
+CONFIG = FinetuneConfig(epochs=2, batch_size=4, learning_rate=1e-3, checkpoint_steps=2)
+
+
+def small_clip(seed: int = 0) -> Clip:
+    tokenizer = WordTokenizer(WORDS, CONTEXT_LENGTH)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_tiny_clip(tokenizer.vocabulary_size)
+    return Clip("small", model, tokenizer, IMAGE_SIZE, MEAN, STD)
+
+
+def pairs(count: int = 12, seed: int = 0) -> list[dict]:
+    """Noise with a bright square whose place goes with the caption."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 100, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    for number, image in enumerate(images):
+        row, column = divmod(number % 12, 4)
+        image[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 155
+    return [{"image": image, "caption": CAPTIONS[number % 12]} for number, image in enumerate(images)]
+
+
+def weights(clip: Clip) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in clip.model.state_dict().items()}
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name, weight in one.items():
+        assert torch.equal(weight, other[name]), name
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class TestRate:
+    def test_warm_up_and_decay_by_hand(self):
+        config = FinetuneConfig(learning_rate=1.0, warm_up_steps=4, decay=0.5, decay_epochs=2)
+        rates = [config.rate(step, steps_per_epoch=3) for step in range(13)]
+        assert rates[:6] == [0.25, 0.5, 0.75, 1, 1, 1] and rates[6:12] == [0.5] * 6 and rates[12] == 0.25
+
+    @pytest.mark.parametrize(
+        "wrong, says",
+        [
+            ({"epochs": 0}, "epochs is 0: give 1 or more"),
+            ({"batch_size": 1}, "needs another as its negative"),
+            ({"micro_batch_size": 0}, "1 or more, or None"),
+            ({"learning_rate": -1}, "a number above 0"),
+            ({"decay": 0}, "a factor above 0"),
+            ({"precision": "int8"}, "choose float32, bfloat16"),
+            ({"freeze": "both"}, "choose none, image, text"),
+            ({"workers": -1}, "cannot be below 0"),
+        ],
+    )
+    def test_wrong_settings(self, wrong, says):
+        with pytest.raises(ValueError, match=says):
+            FinetuneConfig(**wrong)
+
+
+class TestGradients:
+    def test_parts_give_the_gradient_of_the_whole_batch(self):
+        clip, found = small_clip(), []
+        images = clip.preprocess([item["image"] for item in pairs()])
+        tokens = clip.tokenize([item["caption"] for item in pairs()])
+        for size in (None, 5, 1):
+            clip.model.zero_grad()
+            value = backward(finetune_loop._Towers(clip.model, "float32"), DHNNCELoss(0.1), images, tokens, size, [0])
+            gradients = [p.grad.flatten() for name, p in clip.model.named_parameters() if not name.startswith("logit")]
+            found.append((value, torch.cat(gradients)))
+        for value, gradient in found[1:]:
+            torch.testing.assert_close(value, found[0][0])
+            assert (gradient - found[0][1]).norm() < 1e-4 * found[0][1].norm()
+
+    def test_both_encodings_of_a_part_drop_the_same(self):
+        class Noisy(nn.Module):
+            """Two towers of one layer with dropout; keeps what it answered."""
+
+            def __init__(self):
+                super().__init__()
+                self.layer, self.answers = nn.Linear(4, 4, bias=False), []
+
+            def forward(self, images, tokens):
+                features = nn.functional.dropout(self.layer(images), 0.5, training=True)
+                self.answers.append(features.detach())
+                return features, features.flip(1)
+
+        towers = Noisy()
+        backward(towers, InfoNCELoss(), torch.randn(6, 4), torch.zeros(6, 1), 3, [7])
+        first, second, *again = towers.answers
+        assert torch.equal(first, again[0]) and torch.equal(second, again[1]) and not torch.equal(first, second)
+
+
+class TestTraining:
+    def test_the_loss_falls_and_everything_else_is_as_before(self):
+        clip, before = small_clip(), {name: p.requires_grad for name, p in small_clip().model.named_parameters()}
+        old, random_state = weights(clip), torch.random.get_rng_state()
+        config = replace(CONFIG, epochs=16, batch_size=12, learning_rate=1e-4, warm_up_steps=2, decay=0.99)
+        history = finetune(clip, pairs(), InfoNCELoss(0.05), config, progress=False)
+        losses = [row["loss"] for row in history.steps]
+        assert len(losses) == 16 and losses[-1] < 0.8 * losses[0]
+        assert history.steps[0] == {**history.steps[0], "epoch": 0, "learning_rate": 5e-5, "temperature": 0.05}
+        assert history.validations == [] and history.best is None and not clip.model.training
+        assert {name: p.requires_grad for name, p in clip.model.named_parameters()} == before
+        assert torch.equal(torch.random.get_rng_state(), random_state)
+        assert torch.equal(old["logit_scale"], clip.model.logit_scale)
+        assert not torch.equal(old["visual.trunk.norm.weight"], clip.model.visual.trunk.norm.weight)
+
+    @pytest.mark.parametrize("frozen, trained", [("image", "text."), ("text", "visual.")])
+    def test_a_frozen_tower_stays(self, frozen, trained):
+        clip = small_clip()
+        old = weights(clip)
+        finetune(clip, pairs(), InfoNCELoss(), replace(CONFIG, epochs=1, freeze=frozen), progress=False)
+        changed = {name for name, weight in weights(clip).items() if not torch.equal(weight, old[name])}
+        assert changed and all(name.startswith(trained) for name in changed)
+
+    def test_a_learnable_temperature_is_trained_along(self):
+        loss = InfoNCELoss(0.1, learnable_temperature=True)
+        history = finetune(small_clip(), pairs(), loss, CONFIG, progress=False)
+        assert history.steps[-1]["temperature"] != history.steps[0]["temperature"]
+
+    def test_small_parts_train_like_the_whole_batch(self):
+        one, other = small_clip(), small_clip()
+        finetune(one, pairs(), DHNNCELoss(0.1), replace(CONFIG, epochs=1), progress=False)
+        finetune(other, pairs(), DHNNCELoss(0.1), replace(CONFIG, epochs=1, micro_batch_size=2), progress=False)
+        start = weights(small_clip())
+        moved = [
+            torch.cat([(weights(c)[n] - w).flatten() for n, w in start.items() if w.ndim > 1]) for c in (one, other)
+        ]
+        assert nn.functional.cosine_similarity(*moved, dim=0) > 0.99
+
+    def test_bfloat16_is_near(self):
+        losses = []
+        for precision in ("float32", "bfloat16"):
+            config = replace(CONFIG, epochs=1, precision=precision)
+            losses.append(
+                [row["loss"] for row in finetune(small_clip(), pairs(), InfoNCELoss(), config, progress=False).steps]
+            )
+        assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
+
+    def test_the_best_weights_are_kept_and_patience_ends(self, monkeypatch):
+        values, seen = iter([3.0, 1.0, 2.0, 2.5, 9.0]), []
+        monkeypatch.setattr(
+            finetune_loop._Run, "_validation_loss", lambda run, *_: seen.append(weights(run.clip)) or next(values)
+        )
+        clip = small_clip()
+        config = replace(CONFIG, epochs=9, patience=2)
+        history = finetune(clip, pairs(), InfoNCELoss(), config, validation=pairs(4, seed=1), progress=False)
+        assert [row["loss"] for row in history.validations] == [3.0, 1.0, 2.0, 2.5]
+        assert history.stopped_early and history.best == {"epoch": 1, "loss": 1.0}
+        assert_equal(seen[1], weights(clip))
+
+    def test_validation_is_the_mean_loss_of_its_batches(self):
+        clip, validation = small_clip(), pairs(8, seed=1)
+        config = replace(CONFIG, epochs=1, learning_rate=1e-9)
+        history = finetune(clip, pairs(), InfoNCELoss(), config, validation=validation, progress=False)
+        losses = []
+        for batch in (validation[:4], validation[4:]):
+            images = clip.encode_image([item["image"] for item in batch])
+            losses.append(InfoNCELoss()(images, clip.encode_text([item["caption"] for item in batch])).item())
+        assert history.validations[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+    def test_what_cannot_be_trained(self):
+        with pytest.raises(ValueError, match="dataset has 3 pairs, fewer than a batch of 4"):
+            finetune(small_clip(), pairs(3), InfoNCELoss(), CONFIG)
+        with pytest.raises(ValueError, match="validation has 1 pairs"):
+            finetune(small_clip(), pairs(), InfoNCELoss(), CONFIG, validation=pairs(1))
+        with pytest.raises(ValueError, match=r"text_features hold NaN|loss is nan|image_features hold NaN"):
+            finetune(small_clip(), pairs(), InfoNCELoss(), replace(CONFIG, learning_rate=1e30), progress=False)
+
+
+class TestFolder:
+    def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(self, tmp_path, monkeypatch):
+        config, validation = replace(CONFIG, epochs=2), pairs(4, seed=1)
+        loss = DHNNCELoss(0.1, learnable_temperature=True)
+        whole = small_clip()
+        expected = finetune(
+            whole, pairs(), loss, config, folder=tmp_path / "whole", validation=validation, progress=False
+        )
+
+        advance, count = finetune_loop._Run._advance, []
+
+        def interrupt(run, *args):
+            count.append(run.step)
+            if len(count) in (4, 7):
+                raise KeyboardInterrupt
+            advance(run, *args)
+
+        monkeypatch.setattr(finetune_loop._Run, "_advance", interrupt)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                parts = small_clip()
+                finetune(parts, pairs(), DHNNCELoss(0.1, learnable_temperature=True), config,
+                         folder=tmp_path / "parts", validation=validation, progress=False)  # fmt: skip
+        parts = small_clip(seed=5)  # what it starts from no longer matters
+        found = finetune(parts, pairs(), DHNNCELoss(0.1, learnable_temperature=True), config,
+                         folder=tmp_path / "parts", validation=validation, progress=False)  # fmt: skip
+        assert count == [0, 1, 2, 3, 3, 4, 5, 4, 5]  # checkpoints after 2 and 4 steps, and after each epoch of 3
+        assert found == expected
+        assert_equal(weights(whole), weights(parts))
+
+    def test_the_folder_has_weights_and_settings(self, tmp_path):
+        clip = small_clip()
+        history = finetune(clip, pairs(), InfoNCELoss(0.1), CONFIG, folder=tmp_path / "new" / "run", progress=False)
+        results = json.loads((tmp_path / "new" / "run" / "run.json").read_text())
+        assert results["config"]["batch_size"] == 4 and results["pairs"] == 12 and results["model"] == "small"
+        assert "InfoNCELoss(temperature=0.1" in results["loss"] and History(**results["history"]) == history
+        again = load_clip(tmp_path / "new" / "run" / results["weights"])
+        assert_equal(weights(clip), weights(again))
+        assert not list(tmp_path.rglob("*.part"))
+
+    def test_a_run_with_other_settings_is_refused(self, tmp_path):
+        finetune(small_clip(), pairs(), InfoNCELoss(), replace(CONFIG, epochs=1), folder=tmp_path, progress=False)
+        with pytest.raises(ValueError, match="a run with other settings, data or model"):
+            finetune(
+                small_clip(), pairs(), InfoNCELoss(0.1), replace(CONFIG, epochs=1), folder=tmp_path, progress=False
+            )
+
+    def test_a_killed_write_leaves_the_checkpoint_before(self, tmp_path, monkeypatch):
+        save, saved = torch.save, []
+
+        def fail(state, path):
+            if saved:
+                path.write_bytes(b"half")
+                raise KeyboardInterrupt
+            saved.append(state["step"])
+            save(state, path)
+
+        monkeypatch.setattr(torch, "save", fail)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(small_clip(), pairs(), InfoNCELoss(), CONFIG, folder=tmp_path, progress=False)
+        assert saved == [2] and torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_finetune import CONFIG, pairs, small_clip
+from medclipsam_utils.finetune import finetune
+from medclipsam_utils.losses import DHNNCELoss
+torch.set_num_threads(1)
+loss = DHNNCELoss(0.1, learnable_temperature=True)
+finetune(small_clip(), pairs(), loss, CONFIG, folder={folder!r}, validation=pairs(4, 1), progress=False)
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_train_the_model_that_one_trains(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / "two")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    alone = small_clip()
+    loss = DHNNCELoss(0.1, learnable_temperature=True)
+    history = finetune(alone, pairs(), loss, CONFIG, validation=pairs(4, 1), progress=False)
+    found = json.loads((tmp_path / "two" / "run.json").read_text())["history"]
+    assert [row["loss"] for row in found["steps"]] == pytest.approx([row["loss"] for row in history.steps], rel=1e-3)
+    assert found["validations"][-1]["loss"] == pytest.approx(history.validations[-1]["loss"], rel=1e-3)
