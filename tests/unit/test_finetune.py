@@ -115,9 +115,12 @@ class TestGradients:
                 return features, features.flip(1)
 
         towers = Noisy()
-        backward(towers, InfoNCELoss(), torch.randn(6, 4), torch.zeros(6, 1), 3, [7])
-        first, second, *again = towers.answers
-        assert torch.equal(first, again[0]) and torch.equal(second, again[1]) and not torch.equal(first, second)
+        for step in (7, 8):
+            backward(towers, InfoNCELoss(), torch.ones(6, 4), torch.zeros(6, 1), 3, [step])
+        first, second, *again = towers.answers[:4]
+        assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+        assert not torch.equal(first, second), "the parts of a batch must not drop the same"
+        assert not torch.equal(first, towers.answers[4]), "nor may the steps"
 
 
 class TestTraining:
