@@ -59,8 +59,7 @@ class ContrastiveLoss(nn.Module):
         differentiate_weights: bool = False,
     ):
         super().__init__()
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"the temperature must be a number above 0, not {temperature}")
+        check_temperature(temperature)
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not (beta >= 0 and math.isfinite(beta)):
                 raise ValueError(f"{name} must be 0 or above, not {beta}: below 0, easy negatives would count more")
@@ -201,8 +200,7 @@ class ReleasedHNLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.6, beta1: float = 0.15, beta2: float = 0.15):
         super().__init__()
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"the temperature must be a number above 0, not {temperature}")
+        check_temperature(temperature)
         self.temperature, self.beta1, self.beta2 = temperature, beta1, beta2
 
     def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
@@ -245,6 +243,12 @@ def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: 
     with torch.autocast(image_features.device.type, enabled=False):
         # The features are divided, not the similarities: B · D numbers instead of B · B.
         return (image_features / temperature) @ text_features.T
+
+
+def check_temperature(temperature: float) -> None:
+    """ValueError unless it is a number above 0."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"the temperature must be a number above 0, not {temperature}")
 
 
 def check_pairs(image_features: Tensor, text_features: Tensor) -> None:

@@ -26,12 +26,13 @@ from segment_anything import SamPredictor
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
+from medclipsam_utils.run_files import write_json
 
 from . import evaluate_clip as clip_part
 from .evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
 from .evaluate_sam import sam_table, score_sam, summarise_sam
 from .evaluation_cases import Case, real_cases, simulated_cases, with_target
-from .run_files import machine, write_json
+from .run_files import machine
 from .simulated_data import FIRST_VALIDATION_SEED
 
 QUICK_IMAGES = 4

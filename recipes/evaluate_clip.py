@@ -7,13 +7,14 @@ draw seeds anew, not images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.metrics import retrieval_accuracy
+from medclipsam_utils.metrics import retrieval_accuracy, zero_shot
 from medclipsam_utils.models import Clip
 from medclipsam_utils.simulate import FINDINGS
 
@@ -68,13 +69,13 @@ def classify_findings(clip: Clip, task: str, features: Features) -> dict[str, An
     """Which finding does each image show? The nearest of the mean P3 prompts of each and the absent prompt."""
     known = TASKS[task]
     sentences = {finding: known.class_prompts.get(finding, (known.absent_prompt,)) for finding in FINDINGS[task]}
-    prompts = {finding: mean_prompt(clip, texts) for finding, texts in sentences.items()}
+    prompts = {finding: clip.encode_text(texts) for finding, texts in sentences.items()}
     return _classify(prompts, {finding: features[finding] for finding in FINDINGS[task]})
 
 
 def classify_tasks(clip: Clip, features: dict[str, Features]) -> dict[str, Any]:
     """Of which task is each image with its target? The nearest of the tasks' mean P2 prompts."""
-    prompts = {task: mean_prompt(clip, TASKS[task].prompts["P2"]) for task in features}
+    prompts = {task: clip.encode_text(TASKS[task].prompts["P2"]) for task in features}
     # A seed counts once: its findings in turn, as in the other parts.
     images = {task: _in_turn([known[finding] for finding in FINDINGS[task][:-1]]) for task, known in features.items()}
     return _classify(prompts, images)
@@ -160,11 +161,10 @@ def _in_turn(features: list[np.ndarray]) -> np.ndarray:
     return np.stack([features[number % len(features)][number] for number in range(len(features[0]))])
 
 
-def _classify(prompts: Features, images: Features) -> dict[str, Any]:
+def _classify(prompts: Mapping[str, Tensor], images: Features) -> dict[str, Any]:
     """Nearest prompt of every image; ``images`` [n, D] by true class, the same n for all."""
     classes = list(prompts)
-    directions = np.stack([prompts[name] for name in classes])
-    answers = np.stack([(images[name] @ directions.T).argmax(axis=1) for name in classes])  # (classes, n)
+    answers = np.stack([zero_shot(images[name], prompts).similarity.argmax(axis=1) for name in classes])  # (classes, n)
     correct = answers == np.arange(len(classes))[:, None]
     confusion = [np.bincount(row, minlength=len(classes)).tolist() for row in answers]
     return {

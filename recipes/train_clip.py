@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from medclipsam_utils.models.checkpoints import save_tiny_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
+from medclipsam_utils.run_files import Checkpoints, write_json
 
 from .clip_batches import Batch, ClipImages, draw_batch, shrink
 from .clip_losses import image_text_loss, region_text_loss
@@ -31,7 +32,7 @@ from .clip_patches import encode_patches, patch_features
 from .clip_text import encode_captions, hide_words, pretrain_text, vocabulary
 from .clip_validation import validate
 from .optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
-from .run_files import Checkpoints, finished, machine, write_json
+from .run_files import finished, machine
 from .simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
 
 

@@ -26,8 +26,10 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
+from medclipsam_utils.run_files import Checkpoints, write_json
+
 from .optimizers import moving_average, muon_and_adamw, rate_share, start_from
-from .run_files import Checkpoints, finished, machine, write_json
+from .run_files import finished, machine
 from .sam_evaluation import evaluate
 from .sam_examples import Sampling, draw_example, index_by_task
 from .sam_steps import batch_loss

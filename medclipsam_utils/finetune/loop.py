@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ..models import Clip, save_clip
+from ..run_files import Checkpoints, write_json
 from .config import FinetuneConfig
 from .gradients import backward
 from .processes import Processes, joined
@@ -191,27 +191,22 @@ class _Run:
         _training_mode(self.clip.model, self.config.freeze)
         return float(np.mean(losses))
 
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / CHECKPOINT, self.settings)
+
     def _save(self) -> None:
         if self.folder is not None and self.processes.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            unfinished = self.folder / f"{CHECKPOINT}.part"
-            state = {
-                "settings": self.settings, "step": self.step, "history": asdict(self.history),
+            self._checkpoints().save({
+                "step": self.step, "history": asdict(self.history),
                 "model": self.clip.model.state_dict(), "loss": self.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(), "best_weights": self.best_weights,
-            }  # fmt: skip
-            torch.save(state, unfinished)
-            os.replace(unfinished, self.folder / CHECKPOINT)
+            })  # fmt: skip
         self.processes.wait()
 
     def _restore(self) -> None:
-        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
+        state = self._checkpoints().load(self.clip.device) if self.folder is not None else None
+        if state is None:
             return
-        state = torch.load(self.folder / CHECKPOINT, map_location=self.clip.device, weights_only=True)
-        if state["settings"] != self.settings:
-            raise ValueError(
-                f"{self.folder} holds a run with other settings, data or model: give another folder, or delete it"
-            )
         self.clip.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -222,9 +217,7 @@ class _Run:
         if self.folder is not None and self.processes.first:
             weights = save_clip(self.folder / WEIGHTS, self.clip, self.settings)
             results = {"weights": weights.name, **self.settings, "history": asdict(self.history)}
-            unfinished = self.folder / f"{SETTINGS}.part"
-            unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            os.replace(unfinished, self.folder / SETTINGS)
+            write_json(self.folder / SETTINGS, results)
         self.processes.wait()
 
 

@@ -121,14 +121,20 @@ def copy_weights(path: str | os.PathLike, weights: Mapping[str, torch.Tensor], m
     model.load_state_dict(weights)
 
 
+def finite_weights(path: str | os.PathLike, model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of the weights for a safetensors file; ``path`` is for the message of the :class:`ModelError`."""
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise model_error(path, f"the weight {name} is not finite", "The training diverged: lower its rate")
+    return weights
+
+
 def _save(path: str | os.PathLike, model: nn.Module, header: dict[str, str], trained: Mapping[str, Any]) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise model_error(path, f"the extension is {path.suffix!r}", "Let the name end in .safetensors")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise model_error(path, f"the weight {name} is not finite", "The training diverged: lower its rate")
+    weights = finite_weights(path, model)
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         try:

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
-from .checkpoints import save_tiny_clip
+from .checkpoints import finite_weights, save_tiny_clip
 from .clip import Clip
 from .errors import model_error
 from .open_clip_folder import CONFIG, WEIGHTS
@@ -60,11 +59,7 @@ def save_clip(path: str | os.PathLike, clip: Clip, trained: Mapping[str, Any]) -
 
 
 def _write_folder(folder: Path, clip: Clip, trained: Mapping[str, Any]) -> None:
-    weights = {name: weight.detach().cpu().clone().contiguous() for name, weight in clip.model.state_dict().items()}
-    for name, weight in weights.items():
-        if not torch.isfinite(weight).all():
-            raise model_error(folder, f"the weight {name} is not finite", "The training diverged: lower its rate")
-    save_file(weights, folder / WEIGHTS[0])
+    save_file(finite_weights(folder, clip.model), folder / WEIGHTS[0])
     (folder / CONFIG).write_text(json.dumps(clip.config, indent=1) + "\n", encoding="utf-8")
     (folder / TRAINED).write_text(json.dumps(dict(trained), indent=1) + "\n", encoding="utf-8")
     words = getattr(clip.tokenizer, "tokenizer", None)

@@ -21,6 +21,7 @@ from medclipsam_utils.models import Clip, load_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["brain", "breast", "chest", "image", "lung", "of", "tumour", "without"]
 CAPTIONS = [
     f"{first} {second}" for first in ("brain", "breast", "chest") for second in ("tumour", "image", "lung", "of")
@@ -53,14 +54,6 @@ def weights(clip: Clip) -> dict[str, torch.Tensor]:
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     for name, weight in one.items():
         assert torch.equal(weight, other[name]), name
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class TestRate:
@@ -243,7 +236,7 @@ class TestFolder:
 
     def test_a_run_with_other_settings_is_refused(self, tmp_path):
         finetune(small_clip(), pairs(), InfoNCELoss(), replace(CONFIG, epochs=1), folder=tmp_path, progress=False)
-        with pytest.raises(ValueError, match="a run with other settings, data or model"):
+        with pytest.raises(ValueError, match="was made with other settings, data or model"):
             finetune(
                 small_clip(), pairs(), InfoNCELoss(0.1), replace(CONFIG, epochs=1), folder=tmp_path, progress=False
             )

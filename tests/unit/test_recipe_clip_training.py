@@ -12,30 +12,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medclipsam_utils import TASKS
+from medclipsam_utils import TASKS, run_files
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
-from recipes import run_files, simulated_data, train_clip
+from recipes import simulated_data, train_clip
 from recipes.clip_batches import GRID, shrink
 from recipes.clip_patches import encode_patches, patch_features
 from recipes.clip_text import encode_captions, hide_words, vocabulary
 from recipes.optimizers import moving_average
 
 # Three seeds a task do not show every word.
-pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 REGIONS, TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("regions", "tuned", "base"))
 FIRST_SEEDS = (simulated_data.FIRST_TRAINING_SEED, simulated_data.FIRST_VALIDATION_SEED)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from recipes import (
     train_sam,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MIRROR = np.array([[-1, 0, 0], [0, 1, 0]], dtype=np.float32)
 SAME = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 QUICK = train_sam.quick(train_sam.STAGES["coarse"])
@@ -40,14 +41,6 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(data):
     return simulated_data.load_images(data, simulated_data.FIRST_TRAINING_SEED, 2, structures=True)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class TestPrompts:
