@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 
 from ..simulate import FINDINGS, simulate
-from ..tasks import Task, get_task
+from ..tasks import PROMPT_KINDS, Task, get_task
 from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor
 
 
@@ -23,6 +23,7 @@ class SimulatedDataset(ItemDataset):
         size: int = 256,
         findings: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         transform: Transform | None = None,
+        caption_kind: str | None = None,
     ):
         """Choose what is simulated; nothing is drawn yet.
 
@@ -35,10 +36,11 @@ class SimulatedDataset(ItemDataset):
                 finding: the same anatomy each time. For several tasks whose findings differ, give them by task name;
                 a task that is not named draws its own.
             transform: from item to item.
+            caption_kind: how captions describe, ``"P0"`` to ``"P3"``; None mixes P1, P2 and P3.
 
         Raises:
-            ValueError: unknown task or finding; no or repeated tasks, seeds or findings; a negative seed; a size out
-                of range.
+            ValueError: unknown task, finding or kind of caption; no or repeated tasks, seeds or findings; a negative
+                seed; a size out of range.
         """
         super().__init__(size, transform)
         if size is None or not 32 <= size <= 1024:
@@ -50,6 +52,9 @@ class SimulatedDataset(ItemDataset):
             raise ValueError(f"seeds is {seeds!r}: give at least one non-negative integer, for example range(100)")
         if isinstance(findings, Mapping) and not findings.keys() <= set(self.tasks):
             raise ValueError(f"findings names the tasks {', '.join(findings)}, but chosen are {', '.join(self.tasks)}")
+        if caption_kind is not None and caption_kind not in PROMPT_KINDS:
+            raise ValueError(f"caption_kind is {caption_kind!r}; choose from {', '.join(PROMPT_KINDS)}, or None")
+        self.caption_kind = caption_kind
         self._shown = [(name, finding) for name in self.tasks for finding in _findings(name, findings)]
 
     def __len__(self) -> int:
@@ -58,7 +63,7 @@ class SimulatedDataset(ItemDataset):
     def load(self, index: int) -> Item:
         task, finding = self._shown[index // len(self.seeds)]
         seed = self.seeds[index % len(self.seeds)]
-        sample = simulate(task, seed, size=self.size, finding=finding)
+        sample = simulate(task, seed, size=self.size, finding=finding, caption_kind=self.caption_kind)
         return {
             "image": image_tensor(sample.image, None),
             "mask": mask_tensor(sample.mask, None),

@@ -66,7 +66,9 @@ class Sample:
     attributes: Mapping[str, str]
 
 
-def simulate(task: str | Task, seed: int, size: int = 256, finding: str | None = None) -> Sample:
+def simulate(
+    task: str | Task, seed: int, size: int = 256, finding: str | None = None, caption_kind: str | None = None
+) -> Sample:
     """Simulate one image of a task.
 
     Args:
@@ -76,12 +78,14 @@ def simulate(task: str | Task, seed: int, size: int = 256, finding: str | None =
             shows the same patient at every size; beyond 256 no detail is added.
         finding: one of ``FINDINGS[task]``; None draws one. The same seed with another finding is a counterfactual: the
             same anatomy and acquisition, another finding (a pituitary tumour may need another slice of the person).
+        caption_kind: how the caption describes, ``"P0"`` to ``"P3"``; None draws P1, P2 or P3 (see
+            :func:`~medclipsam_utils.simulate.captions.write_caption`). The image is the same with all of them.
 
     Returns:
         A :class:`Sample`. Samples without the target (``finding=FINDINGS[task][-1]``) have an empty mask.
 
     Raises:
-        ValueError: unknown task or finding, negative seed, size out of range.
+        ValueError: unknown task, finding or kind of caption, negative seed, size out of range.
     """
     name = get_task(task).name
     module = _SIMULATORS[name]
@@ -101,7 +105,7 @@ def simulate(task: str | Task, seed: int, size: int = 256, finding: str | None =
     return Sample(
         image=np.repeat(np.round(255 * grey).astype(np.uint8)[..., None], 3, axis=2),
         mask=_resample_mask(drawing.mask, size),
-        caption=write_caption(name, finding, drawing.attributes, words),
+        caption=write_caption(name, finding, drawing.attributes, words, caption_kind),
         finding=finding,
         structures={key: _resample_mask(value, size) for key, value in drawing.structures.items()},
         task=name,

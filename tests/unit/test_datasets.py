@@ -208,6 +208,13 @@ def test_several_tasks_and_findings_are_ordered_by_task_finding_and_seed():
     assert len(dataset) == 6 and dataset[-1]["seed"] == 2
 
 
+def test_captions_of_one_kind_belong_to_the_same_images():
+    mixed, bare = (SimulatedDataset("breast_ultrasound", range(6), size=32, caption_kind=k) for k in (None, "P0"))
+    assert {item["caption"].split()[-1] for item in bare} <= {"tumour", "mass", "lesion", "breast"}
+    assert all(len(item["caption"]) < 20 for item in bare) and all(len(item["caption"]) >= 20 for item in mixed)
+    assert all(torch.equal(one["image"], other["image"]) for one, other in zip(mixed, bare, strict=True))
+
+
 def test_findings_of_one_task_may_be_a_plain_list():
     findings = FINDINGS["breast_ultrasound"]
     dataset = SimulatedDataset("breast_ultrasound", [1], size=32, findings=findings)
@@ -233,6 +240,7 @@ def test_findings_of_one_task_may_be_a_plain_list():
         ({"findings": "clear"}, r"findings is 'clear': give a sequence, \['clear'\]"),
         ({"findings": []}, "findings is empty"),
         ({"findings": {"lung_xray": ["clear"]}}, "findings names the tasks lung_xray, but chosen are lung_ct"),
+        ({"caption_kind": "P5"}, "caption_kind is 'P5'; choose from P0, P1, P2, P3, or None"),
     ],
 )
 def test_bad_arguments_of_simulated_datasets(arguments, message):
