@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,9 @@ class RetrievalAccuracy:
         image_to_text_std: standard deviation over runs (0 for one run). Runs shuffle the same pairs: this is the
             influence of the shuffle, not the uncertainty from a finite data set.
         text_to_image_std: the same for texts.
+        image_to_text_hits: for each k, what each image scored, float64 [N], from 0 to 1: the mean over the runs that it
+            was in, NaN if in none. For a paired test of two models over the same pairs.
+        text_to_image_hits: the same for texts.
         n_pairs: how many pairs each run scored: those that fill whole batches.
         batch_size: among how many each one was sought.
     """
@@ -46,6 +49,8 @@ class RetrievalAccuracy:
     text_to_image: dict[int, float]
     image_to_text_std: dict[int, float]
     text_to_image_std: dict[int, float]
+    image_to_text_hits: dict[int, np.ndarray] = field(compare=False, repr=False)
+    text_to_image_hits: dict[int, np.ndarray] = field(compare=False, repr=False)
     n_pairs: int
     batch_size: int
 
@@ -103,15 +108,26 @@ def retrieval_accuracy(
     sorts = np.arange(len(images)) if captions is None else np.unique(list(captions), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
     n_pairs = len(images) // batch_size * batch_size
-    hits = np.empty((2, len(ks), runs))
+    hits = np.full((2, len(ks), runs, len(images)), np.nan)
     for run in range(runs):
         order = generator.permutation(len(images))[:n_pairs].reshape(-1, batch_size)
         similarity = images[order] @ texts[order].swapaxes(1, 2)  # (batches, images, texts)
         right = sorts[order][:, :, None] == sorts[order][:, None, :]
-        hits[0, :, run] = [_hits(similarity, right, value).mean() for value in ks]
-        hits[1, :, run] = [_hits(similarity.swapaxes(1, 2), right, value).mean() for value in ks]
-    means, deviations = ([dict(zip(ks, row.tolist(), strict=True)) for row in a] for a in (hits.mean(2), hits.std(2)))
-    return RetrievalAccuracy(*means, *deviations, n_pairs=n_pairs, batch_size=batch_size)
+        for side, ranked in enumerate((similarity, similarity.swapaxes(1, 2))):
+            hits[side, :, run, order.ravel()] = np.stack([_hits(ranked, right, value).ravel() for value in ks], axis=1)
+    accuracy = np.nanmean(hits, axis=3)
+    means, deviations = (
+        [dict(zip(ks, row.tolist(), strict=True)) for row in a] for a in (accuracy.mean(2), accuracy.std(2))
+    )
+    by_pair = [dict(zip(ks, side, strict=True)) for side in _mean_of_known(hits)]
+    return RetrievalAccuracy(*means, *deviations, *by_pair, n_pairs=n_pairs, batch_size=batch_size)
+
+
+def _mean_of_known(hits: np.ndarray) -> np.ndarray:
+    """Mean over the runs, axis 2, that are not NaN; NaN if all are."""
+    known = ~np.isnan(hits)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, hits, 0).sum(axis=2) / known.sum(axis=2)
 
 
 def _hits(similarity: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:

@@ -330,6 +330,7 @@ def test_retrieval_by_hand():
     assert result.text_to_image == pytest.approx({1: 1 / 3, 2: 2 / 3, 3: 1})
     assert result.image_to_text_std == result.text_to_image_std == {1: 0, 2: 0, 3: 0}
     assert (result.n_pairs, result.batch_size) == (3, 3)
+    assert result.image_to_text_hits[1].tolist() == [0, 1, 1] and result.text_to_image_hits[2].tolist() == [0, 1, 1]
 
 
 def test_captions_that_are_the_same_are_equally_right():
@@ -383,6 +384,22 @@ def test_retrieval_matches_the_plain_loop_and_leaves_the_rest_of_the_last_batch_
         assert (result.image_to_text[k], result.text_to_image[k]) == pytest.approx(tuple(plain.mean(axis=0)))
         assert (result.image_to_text_std[k], result.text_to_image_std[k]) == pytest.approx(tuple(plain.std(axis=0)))
     assert (result.n_pairs, result.batch_size) == (50, 10)
+
+
+def test_hits_by_pair_are_means_over_the_runs_that_a_pair_was_in():
+    images, texts = noisy_pairs(29, noise=0.8)
+    result = retrieval_accuracy(images, texts, k=(1, 2), batch_size=10, runs=2, seed=1)
+    generator = np.random.default_rng(1)
+    unit = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    scores = [[] for _ in range(29)]
+    for _ in range(2):
+        for batch in generator.permutation(29)[:20].reshape(2, 10):
+            for own in batch:
+                scores[own].append(max(batch, key=lambda other: images[own] @ unit[other]) == own)
+    expected = [np.mean(found) if found else np.nan for found in scores]
+    assert {len(found) for found in scores} == {0, 1, 2}
+    np.testing.assert_allclose(result.image_to_text_hits[1], expected)
+    assert (result.image_to_text_hits[2] >= result.image_to_text_hits[1])[~np.isnan(expected)].all()
 
 
 def test_own_features_are_always_found_and_the_defaults_are_the_papers():
