@@ -17,6 +17,7 @@ The same script runs on several GPUs as ``torchrun --nproc-per-node 4 script.py`
 from __future__ import annotations
 
 from .config import FinetuneConfig
+from .frozen_blocks import FrozenBlocks
 from .loop import History, finetune
 
-__all__ = ["FinetuneConfig", "History", "finetune"]
+__all__ = ["FinetuneConfig", "FrozenBlocks", "History", "finetune"]

@@ -66,7 +66,8 @@ def finetune(
     folder ``clip`` of any other.
 
     Args:
-        clip: afterwards with the weights of the epoch with the lowest validation loss, or of the last one.
+        clip: weights whose ``requires_grad`` is False stay as they are, so that any part can be frozen beforehand;
+            afterwards with the weights of the epoch with the lowest validation loss, or of the last one.
         dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). What is
             quick to read only once may be a list of items.
         loss: of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; what it
@@ -223,12 +224,15 @@ class _Run:
 
 @contextmanager
 def _trainable(model: nn.Module, freeze: str) -> Iterator[None]:
-    """Only what is to be trained has gradients, and is in training mode; afterwards all is as before."""
+    """Only what is to be trained has gradients, and is in training mode; afterwards all is as before.
+
+    A weight that had no gradient before gets none: who froze it meant it.
+    """
     before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     for name, parameter in model.named_parameters():
         tower = "image" if name.startswith("visual.") else "text"
         unused = name in ("logit_scale", "logit_bias")  # the loss has a temperature of its own
-        parameter.requires_grad_(not unused and tower != freeze)
+        parameter.requires_grad_(before[name] and not unused and tower != freeze)
     _training_mode(model, freeze)
     try:
         yield

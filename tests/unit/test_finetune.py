@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from medclipsam_utils.finetune import FinetuneConfig, History, finetune
+from medclipsam_utils.finetune import FinetuneConfig, FrozenBlocks, History, finetune
 from medclipsam_utils.finetune import loop as finetune_loop
 from medclipsam_utils.finetune.gradients import backward
 from medclipsam_utils.losses import DHNNCELoss, InfoNCELoss
-from medclipsam_utils.models import Clip, load_clip
+from medclipsam_utils.models import Clip, ModelError, load_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
 
@@ -139,6 +139,16 @@ class TestTraining:
         changed = {name for name, weight in weights(clip).items() if not torch.equal(weight, old[name])}
         assert changed and all(name.startswith(trained) for name in changed)
 
+    def test_what_was_frozen_beforehand_stays(self):
+        clip = small_clip()
+        clip.image_tower.blocks.requires_grad_(False)
+        old = weights(clip)
+        finetune(clip, pairs(), InfoNCELoss(), replace(CONFIG, epochs=1), progress=False)
+        changed = {name for name, weight in weights(clip).items() if not torch.equal(weight, old[name])}
+        assert "visual.trunk.norm.weight" in changed and "text.transformer.resblocks.0.ln_1.weight" in changed
+        assert not [name for name in changed if name.startswith("visual.trunk.blocks")]
+        assert not any(p.requires_grad for p in clip.image_tower.blocks.parameters())
+
     def test_a_learnable_temperature_is_trained_along(self):
         loss = InfoNCELoss(0.1, learnable_temperature=True)
         history = finetune(small_clip(), pairs(), loss, CONFIG, progress=False)
@@ -192,6 +202,54 @@ class TestTraining:
             finetune(small_clip(), pairs(), InfoNCELoss(), CONFIG, validation=pairs(1))
         with pytest.raises(ValueError, match=r"text_features hold NaN|loss is nan|image_features hold NaN"):
             finetune(small_clip(), pairs(), InfoNCELoss(), replace(CONFIG, learning_rate=1e30), progress=False)
+
+
+class TestFrozenBlocks:
+    @staticmethod
+    def tokens(clip):
+        return [{"image": clip.tokens(item["image"]), "caption": item["caption"]} for item in pairs()]
+
+    def test_tokens_give_the_embeddings_of_the_images(self):
+        clip, images = small_clip(), [item["image"] for item in pairs()]
+        blocks = FrozenBlocks(clip)
+        tokens = blocks.tokens(images)
+        assert tokens.dtype == torch.float16 and tokens.shape == (12, 256, 128)
+        torch.testing.assert_close(blocks.encode_image(tokens), clip.encode_image(images), atol=2e-3, rtol=0)
+        torch.testing.assert_close(tokens[3], blocks.tokens(images[3]), atol=2e-3, rtol=1e-2)
+        assert torch.equal(blocks.encode_text(CAPTIONS), clip.encode_text(CAPTIONS))
+        assert blocks.encode_image([]).shape == (0, 128) and blocks.grid_size == clip.grid_size
+
+    def test_training_is_that_of_a_clip_whose_blocks_are_frozen(self):
+        """As in the plain loop on pixels, but for the tokens' half precision."""
+        short = replace(CONFIG, epochs=1, batch_size=12, learning_rate=1e-4)
+        one, other = small_clip(), small_clip()
+        for name, parameter in one.image_tower.named_parameters():
+            parameter.requires_grad_(name.startswith("attn_pool"))
+        plain = finetune(one, pairs(), DHNNCELoss(0.1), short, progress=False)
+        blocks = FrozenBlocks(other)
+        quick = finetune(blocks, self.tokens(blocks), DHNNCELoss(0.1), short, progress=False)
+        assert quick.steps[0]["loss"] == pytest.approx(plain.steps[0]["loss"], rel=1e-3)
+        start, changed = weights(small_clip()), {}
+        for name, weight in weights(other).items():
+            if not torch.equal(weight, start[name]):
+                changed[name] = [(weights(clip)[name] - start[name]).flatten() for clip in (one, other)]
+        assert "visual.trunk.attn_pool.kv.weight" in changed and "visual.head.proj.weight" in changed
+        assert all(name.startswith(("visual.trunk.attn_pool", "visual.head", "text.")) for name in changed)
+        moved = [torch.cat(parts) for parts in zip(*changed.values(), strict=True)]
+        assert nn.functional.cosine_similarity(*moved, dim=0) > 0.97
+
+    def test_a_run_in_a_folder_leaves_a_whole_model(self, tmp_path):
+        clip = small_clip()
+        blocks = FrozenBlocks(clip)
+        data = self.tokens(blocks)
+        finetune(blocks, data, InfoNCELoss(), CONFIG, folder=tmp_path, validation=data, progress=False)
+        assert_equal(weights(clip), weights(load_clip(tmp_path / "clip.safetensors")))
+
+    def test_a_model_that_cannot_be_parted(self):
+        clip = small_clip()
+        clip.model.visual = nn.Linear(2, 2)
+        with pytest.raises(ModelError, match=r"Linear, cannot be parted after its blocks.*Choose a model such as tiny"):
+            FrozenBlocks(clip)
 
 
 class TestFolder:
