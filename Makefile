@@ -40,7 +40,8 @@ browser: $(VENV)/.installed
 	@$(BIN)/python tests/site/browser.py
 
 notebooks: $(VENV)/.installed
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.

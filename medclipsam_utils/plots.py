@@ -251,3 +251,56 @@ def intervals(groups: Mapping[str, Interval], xlabel: str) -> Figure:
     axes.set_xlabel(xlabel)
     sns.despine(figure)
     return figure
+
+
+def matrices(
+    panels: Mapping[str, np.ndarray],
+    rows: str,
+    columns: str,
+    limits: tuple[float, float] | None = None,
+    digits: int | None = None,
+) -> Figure:
+    """Matrices as tiles, two beside each other; dark is low, so that they read in greyscale as well.
+
+    Args:
+        panels: [N, M] by title; NaN leaves a tile white with a cross.
+        rows: what the rows are, named at the side.
+        columns: what the columns are, named below.
+        limits: values of the darkest and the brightest tile of all panels; None takes each panel's own.
+        digits: write the values with so many digits behind the point into the tiles; None writes none. They fit a
+            single panel of 8 columns or so.
+
+    Raises:
+        ValueError: there are no panels, or one has another number of axes than 2.
+    """
+    if not panels or any(np.ndim(values) != 2 for values in panels.values()):
+        raise ValueError("give one matrix or more, each with two axes")
+    across = min(len(panels), 2)
+    down = -(-len(panels) // across)
+    rows_per_column = max(np.shape(values)[0] / np.shape(values)[1] for values in panels.values())
+    tile_height = (WIDTH / across - 1) * rows_per_column  # a colour bar takes an inch
+    figure = _new_figure(WIDTH, down * (tile_height + 0.6))
+    axes = figure.subplots(down, across, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, values) in zip(axes.flat, panels.items(), strict=False):
+        low, high = limits or (np.nanmin(values), np.nanmax(values))
+        axis.set_axis_on()
+        tiles = axis.imshow(values, cmap="cividis", vmin=low, vmax=high)
+        axis.set(title=title, xticks=[], yticks=[])
+        for row, column in np.argwhere(np.isnan(values)):
+            axis.plot(column, row, "x", color="0.5", markersize=9 if across == 1 else 5)
+        if digits is not None:
+            for (row, column), value in np.ndenumerate(values):
+                color = "white" if value < (low + high) / 2 else "black"
+                text = "" if np.isnan(value) else f"{value:.{digits}f}"
+                axis.text(column, row, text, ha="center", va="center", color=color, fontsize=_LETTERS - 1)
+        beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+        extend = beyond[bool(np.nanmin(values) < low), bool(np.nanmax(values) > high)]
+        ticks = [low, (low + high) / 2, high]
+        figure.colorbar(tiles, ax=axis, shrink=0.85, ticks=ticks, format="%.2g", extend=extend)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(rows)
+    for axis in axes[-1]:
+        axis.set_xlabel(columns)
+    return figure

@@ -10,6 +10,7 @@ from medclipsam_utils.plots import (
     curves,
     histograms,
     intervals,
+    matrices,
     show_counterfactual,
     show_image,
     show_structures,
@@ -102,3 +103,29 @@ def test_letters_can_be_read_on_a_phone():
 def test_a_figure_is_shown_once_as_the_value_of_its_cell():
     show_image(np.zeros((8, 8, 3), np.uint8))
     assert pyplot.get_fignums() == []  # a figure of pyplot's would be shown at the end of the cell once more
+
+
+def test_matrices_show_values_in_their_order_and_cross_out_what_is_missing():
+    values = np.array([[0.0, 0.5], [1.0, np.nan]])
+    figure = matrices({"one": values, "two": values, "three": 2 * values}, "image", "text", digits=1)
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in tiles] == ["one", "two", "three"]
+    assert [text.get_text() for text in tiles[0].texts] == ["0.0", "0.5", "1.0", ""]
+    assert [line.get_xydata().tolist() for line in tiles[2].lines] == [[[1.0, 1.0]]]
+    assert tiles[0].get_ylabel() == tiles[2].get_ylabel() == "image" and tiles[1].get_ylabel() == ""
+    low, middle, high = (tiles[0].images[0].cmap(tiles[0].images[0].norm(value))[:3] for value in (0, 0.5, 1))
+    assert sum(low) < sum(middle) < sum(high)
+    assert tiles[2].images[0].get_clim() == (0, 2)
+    drawn(figure)
+
+
+def test_limits_are_common_to_all_matrices_and_a_bar_says_what_lies_beyond():
+    figure = matrices({"a": np.eye(3), "b": 5 * np.eye(3)}, "", "", limits=(0, 2))
+    assert [axes.images[0].get_clim() for axes in figure.axes if axes.images] == [(0, 2), (0, 2)]
+    assert [axes.images[0].colorbar.extend for axes in figure.axes if axes.images] == ["neither", "max"]
+
+
+def test_what_is_no_matrix_is_refused():
+    for panels in ({}, {"row": np.zeros(3)}):
+        with pytest.raises(ValueError, match="each with two axes"):
+            matrices(panels, "", "")
