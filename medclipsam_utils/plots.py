@@ -234,18 +234,21 @@ def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: 
     return figure
 
 
-def intervals(groups: Mapping[str, Interval], xlabel: str) -> Figure:
+def intervals(groups: Mapping[str, Interval], xlabel: str, reference: float | None = None) -> Figure:
     """Estimates with their intervals, one a row.
 
     Args:
         groups: results of :func:`~medclipsam_utils.metrics.bootstrap_interval` by name.
         xlabel: what is shown, with its unit.
+        reference: draw a dashed line here, for example at 0 where groups are differences; None draws none.
     """
     figure = _new_figure(WIDTH, 0.8 + 0.36 * len(groups))
     axes = figure.subplots()
     for row, interval in enumerate(groups.values()):
         axes.plot([interval.low, interval.high], [row, row], color=BLUE, linewidth=2)
         axes.plot(interval.estimate, row, "o", color=BLUE)
+    if reference is not None:
+        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel(xlabel)

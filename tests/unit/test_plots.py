@@ -129,3 +129,8 @@ def test_what_is_no_matrix_is_refused():
     for panels in ({}, {"row": np.zeros(3)}):
         with pytest.raises(ValueError, match="each with two axes"):
             matrices(panels, "", "")
+
+
+def test_a_reference_is_a_line_from_top_to_bottom():
+    axes = intervals({"first": Interval(0.5, 0.4, 0.7)}, "gain", reference=0).axes[0]
+    assert axes.lines[-1].get_xdata() == [0, 0] and axes.get_xlim()[0] < 0
