@@ -306,12 +306,12 @@ class TestSaliencyMap:
         assert coarse_boxes(coarse_mask(saliency, 2, n_structures), n_structures) == []
 
     def test_moved_views_point_at_a_spot_smaller_than_a_patch(self, monkeypatch):
-        def brightness(clip, images, text, layer, beta):
+        def brightness(clip, images, text, **settings):
             return torch.stack(
                 [torch.from_numpy(image[..., 0]).float().reshape(16, 16, 16, 16).mean((1, 3)) for image in images]
             )
 
-        monkeypatch.setattr(evaluate_saliency, "saliency", brightness)
+        monkeypatch.setattr(evaluate_saliency, "patch_information", brightness)
         spot = rectangle(27, 43, 31, 47, (256, 256))  # in a corner of the patch of rows 16 to 32 and columns 32 to 48
         case = Case("0", np.where(spot[..., None], 200, 20).astype(np.uint8).repeat(3, axis=2), spot, (spot,))
         arguments = (SimpleNamespace(grid_size=(16, 16)), [case, case], torch.zeros(1), PRESETS["brain_mri"])

@@ -1,0 +1,16 @@
+"""Stage 2a: where in an image is what a sentence speaks of?
+
+::
+
+    from medclipsam_utils import load_clip, simulate
+    from medclipsam_utils.saliency import m2ib
+
+    sample = simulate("breast_ultrasound", seed=3, finding="benign")
+    saliency = m2ib(load_clip("tiny"), sample.image, "a breast tumour", layer=5, beta=0.1, standardize=True)
+"""
+
+from __future__ import annotations
+
+from .m2ib import bottleneck, information, m2ib, patch_information
+
+__all__ = ["bottleneck", "information", "m2ib", "patch_information"]

@@ -1,0 +1,241 @@
+"""Multi-modal information bottleneck: what of an image does a sentence need?
+
+Wang, Rudner & Wilson, NeurIPS 2023; section 3.2 of Koleilat et al. 2025. After block ℓ of the image tower the tokens x
+[N, C] are mixed with noise,
+
+    z = λ x + (1 − λ) ε,    ε ~ N(0, σ²),    λ = sigmoid(α),
+
+entry by entry. A λ of 1 lets an entry pass, a λ of 0 replaces it by noise. The mask is found by Adam steps on α that
+keep the similarity to the text t and pay for information:
+
+    minimise  β · mean KL( N(λx, (1 − λ)² σ²) ‖ N(0, σ²) ) − cos( f(z), t ),
+
+where f are the blocks after ℓ. What is left of the information, KL in nats summed over the channels, is the saliency of
+a patch. In closed form, with μ = λx,
+
+    KL = ½ ( μ²/σ² + (1 − λ)² − 1 − log (1 − λ)² ).
+
+What does not change from step to step is computed once: the tokens x and the text. A step runs the blocks after ℓ only,
+and computes no gradient of any weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..models import Clip
+from ..models.clip import Image
+from .maps import image_size, upsample
+from .towers import Tower, image_tower, untouched
+
+#: Where α starts: λ = 0.993, nearly everything passes.
+START = 5.0
+
+# (1 − λ)² is at least this: sigmoid of a large α is 1 in single precision, and log 0 is not finite.
+_LEAST_VARIANCE = 1e-12
+
+# Channels that are equal on all patches have no scale of their own.
+_LEAST_SPREAD = 1e-6
+
+# Noisy copies of images that are computed together: more need more memory and are no faster on a processor.
+_TOGETHER = 40
+
+
+def information(passed: Tensor, signal: Tensor, variance: float = 1.0) -> Tensor:
+    """KL( N(λx, (1 − λ)² σ²) ‖ N(0, σ²) ) in nats, of the shape of λ and x.
+
+    Args:
+        passed: λ, from 0 to 1.
+        signal: x.
+        variance: σ², above 0.
+    """
+    spread = (1 - passed).square()
+    return 0.5 * ((passed * signal).square() / variance + spread - 1 - torch.log(spread.clamp(min=_LEAST_VARIANCE)))
+
+
+def bottleneck(
+    signal: Tensor,
+    similarity: Callable[[Tensor], Tensor],
+    *,
+    beta: float,
+    variance: float,
+    steps: int,
+    samples: int,
+    lr: float,
+    seed: int,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """The mask λ that the steps end with.
+
+    Args:
+        signal: x, [B, N, C].
+        similarity: from z [S · B, N, C] to the cosine with the text [S · B]; sample after sample, each of all B.
+        beta: price of information, 0 or above.
+        variance: σ² of the noise.
+        steps: of Adam.
+        samples: S, noise samples a step. All B meet the same ones.
+        lr: of Adam.
+        seed: of the noise.
+        watch: called in every step with λ [B, N, C] and the similarity [B], for a look inside.
+
+    Returns:
+        λ, of the shape of x.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    alpha = torch.full_like(signal, START, requires_grad=True)
+    adam = torch.optim.Adam([alpha], lr=lr)
+    for _ in range(steps):
+        noise = torch.randn((samples, 1, *signal.shape[1:]), generator=generator).to(signal) * variance**0.5
+        passed = alpha.sigmoid()
+        mixed = passed * signal + (1 - passed) * noise  # (S, B, N, C)
+        fit = similarity(mixed.flatten(0, 1)).unflatten(0, (samples, -1)).mean(0)
+        price = information(passed, signal, variance).mean((1, 2))
+        (alpha.grad,) = torch.autograd.grad((beta * price - fit).sum(), alpha)
+        adam.step()
+        if watch is not None:
+            watch(passed.detach(), fit.detach())
+    return alpha.detach().sigmoid()
+
+
+def m2ib(
+    clip: Clip,
+    image: Image | Sequence[Image],
+    text: str | Sequence[str] | Tensor,
+    *,
+    layer: int,
+    beta: float,
+    variance: float = 1.0,
+    steps: int = 10,
+    samples: int = 10,
+    lr: float = 1.0,
+    seed: int = 0,
+    standardize: bool = False,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
+) -> np.ndarray | list[np.ndarray]:
+    """Where in an image is what the sentence needs?
+
+    Args:
+        clip: any CLIP whose image tower is a vision transformer of timm or open_clip; afterwards as it was.
+        image: one image as :meth:`~medclipsam_utils.models.Clip.preprocess` takes it, or a sequence of B.
+        text: one sentence for all images, or one an image; or features float [D] or [B, D], for the mean of several
+            sentences or a difference of two.
+        layer: ℓ, the block after which the bottleneck sits, from 0; negative ones count from the last, -1.
+        beta: price of information, 0 or above; larger keeps less.
+        variance: σ² of the noise, above 0.
+        steps: of Adam, 1 or more.
+        samples: noise samples a step, 1 or more.
+        lr: learning rate of Adam.
+        seed: of the noise. All images meet the same noise, so that a map does not depend on what else is in the call.
+        standardize: shift and scale the channels of x to mean 0 and deviation 1 over the patches of an image, as far as
+            the noise is concerned. The method as published mixes noise of one size into whatever size a block's tokens
+            have; with this, β and σ² mean the same in every block of every model.
+        watch: called in every step with λ [B, N, C] and the similarity [B] of the images that are computed together.
+
+    Returns:
+        float32 [H, W] of the image, from 0 to 1 (min-max); of a sequence, a list. A map without contrast is all 0.
+
+    Raises:
+        ModelError: the image tower has no blocks, or an image or a text does not fit.
+        ValueError: a setting is out of range, or there is another number of texts than of images.
+    """
+    several = isinstance(image, list | tuple)
+    images = list(image) if several else [image]
+    settings = {"layer": layer, "beta": beta, "variance": variance, "steps": steps, "samples": samples, "lr": lr}
+    nats = patch_information(clip, images, text, **settings, seed=seed, standardize=standardize, watch=watch)
+    maps = [upsample(grid, image_size(one)) for grid, one in zip(nats.cpu().numpy(), images, strict=True)]
+    return maps if several else maps[0]
+
+
+def patch_information(
+    clip: Clip,
+    images: Sequence[Image],
+    text: str | Sequence[str] | Tensor,
+    *,
+    layer: int,
+    beta: float,
+    variance: float = 1.0,
+    steps: int = 10,
+    samples: int = 10,
+    lr: float = 1.0,
+    seed: int = 0,
+    standardize: bool = False,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """What :func:`m2ib` makes its maps of: the information of each patch in nats, float32 [B, rows, columns].
+
+    Arguments and errors are those of :func:`m2ib`, but for ``images``, which are several.
+    """
+    _check_settings(beta, variance, steps, samples, lr)
+    tower = image_tower(clip)
+    layer = _block(layer, len(tower.blocks))
+    together = max(1, _TOGETHER // samples)
+    with untouched(clip.model):
+        wanted = _text_features(clip, text, len(images))
+        found = [torch.empty(0, *tower.grid, device=clip.device)]
+        for start in range(0, len(images), together):
+            part = slice(start, start + together)
+            signal, similarity = _open(clip, tower, images[part], wanted[part], layer, standardize)
+            passed = bottleneck(
+                signal, similarity, beta=beta, variance=variance, steps=steps, samples=samples, lr=lr, seed=seed,
+                watch=watch,
+            )  # fmt: skip
+            nats = information(passed, signal, variance).sum(-1)[:, tower.prefix :]
+            found.append(nats.unflatten(1, tower.grid))
+    return torch.cat(found)
+
+
+def _open(
+    clip: Clip, tower: Tower, images: Sequence[Image], text: Tensor, layer: int, standardize: bool
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The signal x [B, N, C] at the bottleneck, and what comes of it: from z [S · B, N, C] to the cosines [S · B]."""
+    with torch.no_grad():
+        tokens = tower.run(tower.embed(clip.preprocess(images)), 0, layer + 1)
+        mean, spread = tokens.new_zeros(()), tokens.new_ones(())
+        if standardize:
+            mean, spread = tokens.mean(1, keepdim=True), tokens.std(1, keepdim=True).clamp(min=_LEAST_SPREAD)
+        signal = (tokens - mean) / spread
+
+    def similarity(mixed: Tensor) -> Tensor:
+        tokens = (mixed.unflatten(0, (-1, len(signal))) * spread + mean).flatten(0, 1)
+        features = tower.finish(tower.run(tokens, layer + 1))
+        return functional.cosine_similarity(features.unflatten(0, (-1, len(signal))), text, dim=-1).flatten()
+
+    return signal, similarity
+
+
+def _text_features(clip: Clip, text: str | Sequence[str] | Tensor, count: int) -> Tensor:
+    """float32 [count, D]."""
+    if isinstance(text, Tensor):
+        features = text.to(clip.device).float()
+        if features.ndim == 1:
+            features = features.expand(count, -1)
+    else:
+        features = clip.encode_text([text] * count if isinstance(text, str) else list(text))
+    if len(features) != count:
+        raise ValueError(f"there are {len(features)} texts for {count} images: give one for all, or one an image")
+    return features
+
+
+def _block(layer: int, count: int) -> int:
+    if not -count <= layer < count:
+        raise ValueError(
+            f"layer is {layer}: the image tower has {count} blocks, give 0 to {count - 1}, or -{count} to -1"
+        )
+    return layer % count
+
+
+def _check_settings(beta: float, variance: float, steps: int, samples: int, lr: float) -> None:
+    if not (beta >= 0 and math.isfinite(beta)):
+        raise ValueError(f"beta is {beta}: give 0 or above")
+    for name, value in (("variance", variance), ("lr", lr)):
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} is {value}: give a number above 0")
+    for name, value in (("steps", steps), ("samples", samples)):
+        if value != int(value) or value < 1:
+            raise ValueError(f"{name} is {value}: give a whole number, 1 or more")

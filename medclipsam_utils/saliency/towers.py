@@ -1,0 +1,85 @@
+"""A transformer in three parts (embedding, blocks, head), so that what follows a block can be run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import timm.models.vision_transformer
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from ..models import Clip
+from ..models.errors import model_error
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """The image tower of a CLIP.
+
+    Attributes:
+        embed: from pixels [B, 3, S, S] to tokens [B, N, C].
+        blocks: from tokens to tokens, one after the other.
+        finish: from the last block's tokens to features [B, D], not normalised.
+        prefix: how many tokens, at the front, are of no patch (the class token).
+        grid: rows and columns of patches; N is prefix + rows · columns.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    blocks: Sequence[Callable[[Tensor], Tensor]]
+    finish: Callable[[Tensor], Tensor]
+    prefix: int
+    grid: tuple[int, int]
+
+    def run(self, tokens: Tensor, start: int, stop: int | None = None) -> Tensor:
+        """Tokens after the blocks ``start`` to ``stop`` - 1 (to the last one if None)."""
+        for block in self.blocks[start:stop]:
+            tokens = block(tokens)
+        return tokens
+
+
+def image_tower(clip: Clip) -> Tower:
+    """The parts of a CLIP's image tower: a timm vision transformer, as in BiomedCLIP, or open_clip's own, as in CLIP.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    visual, trunk = clip.model.visual, clip.image_tower
+    if isinstance(trunk, timm.models.vision_transformer.VisionTransformer):
+        return Tower(
+            embed=lambda pixels: trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))),
+            blocks=list(trunk.blocks),
+            finish=lambda tokens: visual.head(trunk.forward_head(trunk.norm(tokens))),
+            prefix=trunk.num_prefix_tokens,
+            grid=clip.grid_size,
+        )
+    if isinstance(trunk, VisionTransformer) and trunk.transformer.batch_first:
+        return Tower(
+            embed=trunk._embeds,
+            blocks=list(trunk.transformer.resblocks),
+            finish=lambda tokens: _project(trunk._pool(tokens)[0], trunk.proj),
+            prefix=1,
+            grid=clip.grid_size,
+        )
+    reason = f"saliency needs the blocks of a vision transformer, and the image tower is a {type(trunk).__name__}"
+    raise model_error(clip.name, reason, "Choose a model with a ViT of timm or open_clip, such as tiny or biomedclip")
+
+
+def _project(features: Tensor, weight: Tensor | None) -> Tensor:
+    return features if weight is None else features @ weight
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients of weights inside; afterwards every module and weight is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, value in wanted.items():
+            parameter.requires_grad_(value)
