@@ -218,6 +218,8 @@ class TestFrozenBlocks:
         torch.testing.assert_close(tokens[3], blocks.tokens(images[3]), atol=2e-3, rtol=1e-2)
         assert torch.equal(blocks.encode_text(CAPTIONS), clip.encode_text(CAPTIONS))
         assert blocks.encode_image([]).shape == (0, 128) and blocks.grid_size == clip.grid_size
+        trained = {name for name, parameter in clip.model.named_parameters() if parameter.requires_grad}
+        assert all(name.startswith(("visual.trunk.attn_pool", "visual.head", "text.", "logit")) for name in trained)
 
     def test_training_is_that_of_a_clip_whose_blocks_are_frozen(self):
         """As in the plain loop on pixels, but for the tokens' half precision."""
