@@ -125,7 +125,8 @@ def m2ib(
         image: one image as :meth:`~medclipsam_utils.models.Clip.preprocess` takes it, or a sequence of B.
         text: one sentence for all images, or one an image; or features float [D] or [B, D], for the mean of several
             sentences or a difference of two.
-        layer: ℓ, the block after which the bottleneck sits, from 0; negative ones count from the last, -1.
+        layer: ℓ, the block after which the bottleneck sits, from 0; negative ones count from the last, -1. Not the last
+            one where the tower reads its class token alone, as those of CLIP and BiomedCLIP do.
         beta: price of information, 0 or above; larger keeps less.
         variance: σ² of the noise, above 0.
         steps: of Adam, 1 or more.
@@ -171,9 +172,9 @@ def patch_information(
 
     Arguments and errors are those of :func:`m2ib`, but for ``images``, which are several.
     """
-    _check_settings(beta, variance, steps, samples, lr)
+    check_settings(beta, variance, steps, samples, lr)
     tower = image_tower(clip)
-    layer = _block(layer, len(tower.blocks))
+    layer = check_block(layer, len(tower.blocks), "image tower", tower.reads_patches)
     together = max(1, _TOGETHER // samples)
     with untouched(clip.model):
         wanted = _text_features(clip, text, len(images))
@@ -222,15 +223,18 @@ def _text_features(clip: Clip, text: str | Sequence[str] | Tensor, count: int) -
     return features
 
 
-def _block(layer: int, count: int) -> int:
+def check_block(layer: int, count: int, tower: str, reads_all: bool) -> int:
+    """The number of a block from 0; ValueError if the tower has no such block, or a bottleneck would not act there."""
     if not -count <= layer < count:
-        raise ValueError(
-            f"layer is {layer}: the image tower has {count} blocks, give 0 to {count - 1}, or -{count} to -1"
-        )
+        raise ValueError(f"layer is {layer}: the {tower} has {count} blocks, give 0 to {count - 1}, or -{count} to -1")
+    if layer % count == count - 1 and not reads_all:
+        reason = f"after the last block the {tower} reads one token alone, and the others do not matter"
+        raise ValueError(f"layer is {layer}: {reason}; give {count - 2} or less")
     return layer % count
 
 
-def _check_settings(beta: float, variance: float, steps: int, samples: int, lr: float) -> None:
+def check_settings(beta: float, variance: float, steps: int, samples: int, lr: float) -> None:
+    """ValueError if one is out of range."""
     if not (beta >= 0 and math.isfinite(beta)):
         raise ValueError(f"beta is {beta}: give 0 or above")
     for name, value in (("variance", variance), ("lr", lr)):

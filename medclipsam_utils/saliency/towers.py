@@ -23,6 +23,7 @@ class Tower:
         blocks: from tokens to tokens, one after the other.
         finish: from the last block's tokens to features [B, D], not normalised.
         prefix: how many tokens, at the front, are of no patch (the class token).
+        reads_patches: whether ``finish`` makes the features of the patches, and not of the class token alone.
         grid: rows and columns of patches; N is prefix + rows · columns.
     """
 
@@ -30,6 +31,7 @@ class Tower:
     blocks: Sequence[Callable[[Tensor], Tensor]]
     finish: Callable[[Tensor], Tensor]
     prefix: int
+    reads_patches: bool
     grid: tuple[int, int]
 
     def run(self, tokens: Tensor, start: int, stop: int | None = None) -> Tensor:
@@ -52,6 +54,7 @@ def image_tower(clip: Clip) -> Tower:
             blocks=list(trunk.blocks),
             finish=lambda tokens: visual.head(trunk.forward_head(trunk.norm(tokens))),
             prefix=trunk.num_prefix_tokens,
+            reads_patches=trunk.attn_pool is not None or trunk.global_pool != "token",
             grid=clip.grid_size,
         )
     if isinstance(trunk, VisionTransformer) and trunk.transformer.batch_first:
@@ -60,6 +63,7 @@ def image_tower(clip: Clip) -> Tower:
             blocks=list(trunk.transformer.resblocks),
             finish=lambda tokens: _project(trunk._pool(tokens)[0], trunk.proj),
             prefix=1,
+            reads_patches=trunk.attn_pool is not None or trunk.pool_type != "tok",
             grid=clip.grid_size,
         )
     reason = f"saliency needs the blocks of a vision transformer, and the image tower is a {type(trunk).__name__}"

@@ -149,6 +149,13 @@ class TestSettings:
         with pytest.raises(ValueError, match=says):
             m2ib(tiny, sample.image, "a breast tumour", **SETTINGS | wrong)
 
+    def test_a_bottleneck_where_the_patches_no_longer_matter(self, tiny, sample):
+        for clip, last in ((open_clip_vit(), 2), (biomedclip_like(), -1)):
+            with pytest.raises(ValueError, match="after the last block the image tower reads one token alone"):
+                m2ib(clip, sample.image, "a tumour", **SETTINGS | {"layer": last})
+        for clip in (tiny, open_clip_vit("avg")):
+            assert m2ib(clip, sample.image, "a tumour", **SETTINGS | {"layer": -1}).any()
+
     def test_texts_and_images_that_do_not_fit(self, tiny, sample):
         with pytest.raises(ValueError, match="there are 2 texts for 1 images"):
             m2ib(tiny, [sample.image], ["a tumour", "lungs"], **SETTINGS)

@@ -1,0 +1,157 @@
+"""Which words of a sentence does an image need? The bottleneck of M2IB in the text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..models import Clip
+from ..models.clip import Image
+from ..models.errors import model_error
+from ..models.words import WordTokenizer, split_words
+from .m2ib import bottleneck, check_block, check_settings, information
+from .towers import untouched
+
+
+@dataclass(frozen=True, eq=False)
+class WordSaliency:
+    """What :func:`m2ib_text` found.
+
+    Attributes:
+        words: of the sentence, in order; what did not fit into the context is missing.
+        saliency: float32 [number of words], from 0 to 1: the information of each, of that of the most important one.
+    """
+
+    words: tuple[str, ...]
+    saliency: np.ndarray
+
+
+def m2ib_text(
+    clip: Clip,
+    image: Image | Tensor,
+    text: str,
+    *,
+    layer: int,
+    beta: float,
+    variance: float = 1.0,
+    steps: int = 10,
+    samples: int = 10,
+    lr: float = 1.0,
+    seed: int = 0,
+    standardize: bool = False,
+) -> WordSaliency:
+    """Which words of the sentence does the image need? :func:`~medclipsam_utils.saliency.m2ib` with the towers swapped.
+
+    A word's information is the sum over its pieces. The tokens that are no word (start, end) pass through a bottleneck
+    like the others, but belong to no word; padding is left alone.
+
+    Args:
+        clip: any CLIP whose text tower open_clip built, or BERT as in BiomedCLIP; afterwards as it was.
+        image: one image as :meth:`~medclipsam_utils.models.Clip.preprocess` takes it, or features float [D].
+        text: one sentence.
+        layer: the block of the text tower after which the bottleneck sits, from 0; negative ones count from the last.
+            Not the last one: after it only the one token counts that the tower reads.
+        beta, variance, steps, samples, lr, seed: as of :func:`~medclipsam_utils.saliency.m2ib`.
+        standardize: shift and scale the channels to mean 0 and deviation 1 over the tokens, as far as the noise is
+            concerned.
+
+    Raises:
+        ModelError: the text tower has no blocks that are known, or the image or the text does not fit.
+        ValueError: a setting is out of range.
+    """
+    check_settings(beta, variance, steps, samples, lr)
+    blocks = _text_blocks(clip)
+    layer = check_block(layer, len(blocks), "text tower", reads_all=False)
+    tokens = clip.tokenize(text)
+    words, positions = _words(clip, text, tokens[0])
+    with untouched(clip.model):
+        is_features = isinstance(image, Tensor) and image.is_floating_point()
+        wanted = image.to(clip.device).float() if is_features else clip.encode_image(image)[0]
+        length = 1 + int(tokens[0].nonzero().max())  # padding is 0 in all of these tokenizers
+        with torch.no_grad():
+            signal = _run(clip, blocks[layer], tokens, None)[1][:, :length]
+        mean, spread = signal.new_zeros(()), signal.new_ones(())
+        if standardize:
+            mean, spread = signal.mean(1, keepdim=True), signal.std(1, keepdim=True).clamp(min=1e-6)
+        signal = (signal - mean) / spread
+
+        def similarity(mixed: Tensor) -> Tensor:
+            features, _ = _run(clip, blocks[layer], tokens.expand(len(mixed), -1), mixed * spread + mean)
+            return functional.cosine_similarity(features, wanted[None], dim=-1)
+
+        passed = bottleneck(
+            signal, similarity, beta=beta, variance=variance, steps=steps, samples=samples, lr=lr, seed=seed
+        )
+        nats = information(passed, signal, variance).sum(-1)[0].cpu().numpy()
+    found = np.array([nats[place].sum() for place in positions], dtype=np.float32)
+    return WordSaliency(words, found / max(float(found.max()), np.finfo(np.float32).tiny))
+
+
+def _text_blocks(clip: Clip) -> nn.ModuleList:
+    tower = getattr(clip.model, "text", clip.model)  # a CLIP of open_clip's plain class has its text tower in itself
+    transformer = getattr(tower, "transformer", None)
+    blocks = getattr(transformer, "resblocks", None)
+    if blocks is None:
+        blocks = getattr(getattr(transformer, "encoder", None), "layer", None)
+    if blocks is None:
+        reason = f"the saliency of words needs the blocks of a text tower, and this is a {type(tower).__name__}"
+        raise model_error(clip.name, reason, "Choose a model with a text tower of open_clip or BERT")
+    return blocks
+
+
+def _run(clip: Clip, block: nn.Module, tokens: Tensor, inserted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features [B, D] of token ids, and what the block said [B, L, C], its first tokens replaced by ``inserted``."""
+    said: list[Tensor] = []
+
+    def replace(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        hidden = output[0] if isinstance(output, tuple) else output
+        if inserted is not None:
+            hidden = torch.cat([inserted, hidden[:, inserted.shape[1] :]], dim=1)
+        said.append(hidden)
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    hook = block.register_forward_hook(replace)
+    try:
+        return clip.model.encode_text(tokens), said[0]
+    finally:
+        hook.remove()
+
+
+def _words(clip: Clip, text: str, tokens: Tensor) -> tuple[tuple[str, ...], list[list[int]]]:
+    """The words of a sentence, and for each the positions of its pieces among the tokens [L]."""
+    if isinstance(clip.tokenizer, WordTokenizer):
+        words = split_words(text)[: len(tokens) - 2]
+        return tuple(words), [[1 + number] for number in range(len(words))]
+    pieces = _pieces(clip, tokens.tolist())
+    words, positions = [], []
+    for place, (piece, starts) in pieces.items():
+        if starts or not words:
+            words.append(piece)
+            positions.append([place])
+        else:
+            words[-1] += piece
+            positions[-1].append(place)
+    return tuple(words), positions
+
+
+def _pieces(clip: Clip, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
+    """By position: the piece of text of a token, and whether a word starts with it. Special tokens are left out."""
+    found, starts = {}, True
+    tokenizer = getattr(clip.tokenizer, "tokenizer", None)  # of transformers, as BiomedCLIP has one
+    if tokenizer is not None:
+        for place, piece in enumerate(tokenizer.convert_ids_to_tokens(ids)):
+            if ids[place] not in tokenizer.all_special_ids:
+                found[place] = (piece.removeprefix("##"), not piece.startswith("##"))
+        return found
+    last = max(place for place, number in enumerate(ids) if number)  # end of text
+    for place, number in enumerate(ids[:last]):
+        if number not in clip.tokenizer.all_special_ids:
+            piece = clip.tokenizer.decoder[number]
+            found[place] = (piece.removesuffix("</w>"), starts)
+            starts = piece.endswith("</w>")
+    return found
