@@ -14,7 +14,7 @@ from ..models import Clip
 from ..models.clip import Image
 from ..models.errors import model_error
 from ..models.words import WordTokenizer, split_words
-from .m2ib import bottleneck, check_block, check_settings, information
+from .information_bottleneck import bottleneck, check_block, check_settings, information
 from .towers import untouched
 
 
