@@ -39,8 +39,8 @@ class Checkpoints:
         return state
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a results file, all of it or nothing."""
+def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
+    """Write a results file, all of it or nothing; on one line if ``indent`` is None, for thousands of numbers."""
     unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
     os.replace(unfinished, path)

@@ -170,7 +170,7 @@ def run(task: tuple[Trial, Sizes, Path]) -> Path:
     history = finetune(clip, pairs, make_loss(trial), config_of(trial, sizes), progress=False)
     first, count = (getattr(sizes, f"first_{trial.measured_on}"), getattr(sizes, trial.measured_on))
     found = measure(clip, _pairs(folder, first, count), sizes.among)
-    write_json(path, {**asdict(trial), **found, "steps": len(history.steps)})
+    write_json(path, {**asdict(trial), **found, "steps": len(history.steps)}, indent=None)
     return path
 
 
@@ -228,7 +228,7 @@ def compare(sizes: Sizes, work: Path, results: Path | None = None, processes: in
     start = measure(FrozenBlocks(load_clip(START)), tokens_of(work, sizes.first_held_out, sizes.held_out), sizes.among)
     found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     path = results or work / "finetune_losses.json"
-    write_json(path, summarise(found, start, sizes))
+    write_json(path, summarise(found, start, sizes), indent=None)
     print(f"wrote {path}", flush=True)
     return path
 
