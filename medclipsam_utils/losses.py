@@ -96,16 +96,19 @@ class ContrastiveLoss(nn.Module):
 
     def half(self, logits: Tensor, beta: float) -> Tensor:
         """One direction, a scalar, of s/τ [B, B]: rows look for their partner among the columns."""
+        positives = logits.diagonal()
+        if not beta and not self.decoupled:
+            return (logits.logsumexp(dim=1) - positives).mean()
         itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         negatives = logits.masked_fill(itself, -torch.inf)
         if beta:
             with torch.set_grad_enabled(self.differentiate_weights and torch.is_grad_enabled()):
                 log_weights = log_hardness_weights(negatives, beta)
-            weighted = negatives + log_weights
-        else:
-            weighted = negatives
-        denominator = weighted if self.decoupled else torch.where(itself, logits, weighted)
-        return (denominator.logsumexp(dim=1) - logits.diagonal()).mean()
+            negatives = negatives + log_weights
+        denominator = negatives.logsumexp(dim=1)
+        if not self.decoupled:
+            denominator = torch.logaddexp(denominator, positives)
+        return (denominator - positives).mean()
 
     def extra_repr(self) -> str:
         return (
