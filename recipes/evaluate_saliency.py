@@ -18,7 +18,7 @@ from segment_anything import SamPredictor
 from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
-from medclipsam_utils.saliency import patch_information
+from medclipsam_utils.saliency import Bottleneck, patch_information
 
 from .evaluate_clip import mean_prompt
 from .evaluate_sam import fill_boxes, move_sides, segment_boxes, segment_zoomed
@@ -113,8 +113,8 @@ def saliency_maps(clip: Clip, cases: Sequence[Case], text: torch.Tensor, preset:
     for shift in SHIFTS:
         steps = [tuple(moved_by(shift, case.mask.shape, clip.grid_size)) for case in cases]
         views = [move(case.image, *step) for case, step in zip(cases, steps, strict=True)]
-        settings = {"layer": preset.layer, "beta": preset.beta, "samples": SAMPLES, "standardize": True}
-        grids = patch_information(clip, views, text, **settings).cpu().numpy()
+        bottleneck = Bottleneck(preset.beta, samples=SAMPLES, standardize=True)
+        grids = patch_information(clip, views, text, preset.layer, bottleneck).cpu().numpy()
         for total, grid, (down, right) in zip(totals, grids, steps, strict=True):
             height, width = total.shape[1:]
             back = upsample(grid, (height, width))[down:, right:]

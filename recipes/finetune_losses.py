@@ -92,7 +92,7 @@ def trials(sizes: Sizes) -> list[Trial]:
     repeated = []
     for seed in range(sizes.repeats):
         plain = [Trial(loss, seed, batch_size=size) for loss in LOSSES]
-        hardness = replace(plain[LOSSES.index("DHNNCELoss")])
+        hardness = plain[LOSSES.index("DHNNCELoss")]
         repeated += plain
         repeated += [replace(trial, temperature=0.6) for trial in plain]
         repeated += [replace(hardness, batch_size=count) for count in sizes.batch_sizes]

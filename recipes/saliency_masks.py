@@ -13,12 +13,12 @@ from scipy.cluster.vq import kmeans2
 from skimage.measure import label
 from torch.nn import functional as F
 
+from medclipsam_utils.saliency.maps import FLAT
+
 from .evaluation_cases import largest_parts
 
 # Of k-means: later ones move no pixel of a map of 256 × 256, or very few.
 ITERATIONS = 30
-# A map that varies by less than this share of its largest value is constant up to rounding, and says nothing.
-_FLAT = 1e-5
 
 
 def upsample(saliency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -27,7 +27,7 @@ def upsample(saliency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     A constant map becomes a map of exact zeros.
     """
     spread = np.ptp(saliency)
-    if spread <= _FLAT * np.abs(saliency).max():
+    if spread <= FLAT * np.abs(saliency).max():
         return np.zeros(shape, dtype=np.float32)
     grid = torch.as_tensor((saliency - saliency.min()) / spread, dtype=torch.float32)[None, None]
     fine = F.interpolate(grid, shape, mode="bicubic", align_corners=False)[0, 0].numpy()

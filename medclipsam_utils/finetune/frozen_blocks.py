@@ -2,8 +2,7 @@
 
 Nearly all the work of a step is in the blocks of the image tower. Where these are not trained, what they say of an
 image never changes: it is computed once and kept, and a step trains the pooling and the projection of the image tower
-and the whole text tower. Locking the lower part of a tower is common (Zhai et al. 2022, *LiT*, lock all of it); it
-costs some of the accuracy that training everything would give.
+and the whole text tower. Locking the lower part of a tower is common; Zhai et al. 2022, *LiT*, lock all of it.
 """
 
 from __future__ import annotations

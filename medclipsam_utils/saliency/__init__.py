@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from .information_bottleneck import bottleneck, information, m2ib, patch_information
+from .information_bottleneck import Bottleneck, information, m2ib, patch_information
 from .words import WordSaliency, m2ib_text
 
-__all__ = ["WordSaliency", "bottleneck", "information", "m2ib", "m2ib_text", "patch_information"]
+__all__ = ["Bottleneck", "WordSaliency", "information", "m2ib", "m2ib_text", "patch_information"]

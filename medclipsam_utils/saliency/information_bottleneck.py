@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from torch.nn import functional
 from ..models import Clip
 from ..models.clip import Image
 from .maps import image_size, upsample
-from .towers import Tower, image_tower, untouched
+from .towers import image_tower, untouched
 
 #: Where α starts: λ = 0.993, nearly everything passes.
 START = 5.0
@@ -41,7 +42,7 @@ START = 5.0
 _LEAST_VARIANCE = 1e-12
 
 # Channels that are equal on all patches have no scale of their own.
-_LEAST_SPREAD = 1e-6
+_LEAST_SCALE = 1e-6
 
 # Noisy copies of images that are computed together: more need more memory and are no faster on a processor.
 _TOGETHER = 40
@@ -59,48 +60,78 @@ def information(passed: Tensor, signal: Tensor, variance: float = 1.0) -> Tensor
     return 0.5 * ((passed * signal).square() / variance + spread - 1 - torch.log(spread.clamp(min=_LEAST_VARIANCE)))
 
 
-def bottleneck(
-    signal: Tensor,
-    similarity: Callable[[Tensor], Tensor],
-    *,
-    beta: float,
-    variance: float,
-    steps: int,
-    samples: int,
-    lr: float,
-    seed: int,
-    watch: Callable[[Tensor, Tensor], None] | None = None,
-) -> Tensor:
-    """The mask λ that the steps end with.
+@dataclass(frozen=True)
+class Bottleneck:
+    """How a mask is found.
 
-    Args:
-        signal: x, [B, N, C].
-        similarity: from z [S · B, N, C] to the cosine with the text [S · B]; sample after sample, each of all B.
-        beta: price of information, 0 or above.
-        variance: σ² of the noise.
-        steps: of Adam.
-        samples: S, noise samples a step. All B meet the same ones.
-        lr: of Adam.
+    Attributes:
+        beta: price of information, 0 or above; larger keeps less.
+        variance: σ² of the noise, above 0.
+        steps: of Adam, 1 or more.
+        samples: noise samples a step, 1 or more.
+        lr: learning rate of Adam, above 0.
         seed: of the noise.
-        watch: called in every step with λ [B, N, C] and the similarity [B], for a look inside.
+        standardize: shift and scale the channels of x to mean 0 and deviation 1 over the tokens of an image or a text,
+            as far as the noise is concerned. The method as published mixes noise of one size into whatever size a
+            block's tokens have; with this, β and σ² mean the same in every block of every model.
 
-    Returns:
-        λ, of the shape of x.
+    Raises:
+        ValueError: a setting is out of range.
     """
-    generator = torch.Generator().manual_seed(seed)
-    alpha = torch.full_like(signal, START, requires_grad=True)
-    adam = torch.optim.Adam([alpha], lr=lr)
-    for _ in range(steps):
-        noise = torch.randn((samples, 1, *signal.shape[1:]), generator=generator).to(signal) * variance**0.5
-        passed = alpha.sigmoid()
-        mixed = passed * signal + (1 - passed) * noise  # (S, B, N, C)
-        fit = similarity(mixed.flatten(0, 1)).unflatten(0, (samples, -1)).mean(0)
-        price = information(passed, signal, variance).mean((1, 2))
-        (alpha.grad,) = torch.autograd.grad((beta * price - fit).sum(), alpha)
-        adam.step()
-        if watch is not None:
-            watch(passed.detach(), fit.detach())
-    return alpha.detach().sigmoid()
+
+    beta: float
+    variance: float = 1.0
+    steps: int = 10
+    samples: int = 10
+    lr: float = 1.0
+    seed: int = 0
+    standardize: bool = False
+
+    def __post_init__(self):
+        if not (self.beta >= 0 and math.isfinite(self.beta)):
+            raise ValueError(f"beta is {self.beta}: give 0 or above")
+        for name in ("variance", "lr"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} is {value}: give a number above 0")
+        for name in ("steps", "samples"):
+            value = getattr(self, name)
+            if value != int(value) or value < 1:
+                raise ValueError(f"{name} is {value}: give a whole number, 1 or more")
+
+    def information(
+        self,
+        tokens: Tensor,
+        similarity: Callable[[Tensor], Tensor],
+        watch: Callable[[Tensor, Tensor], None] | None = None,
+    ) -> Tensor:
+        """What is left of each token in nats, [B, N]: the KL of the mask that the steps end with, over the channels.
+
+        Args:
+            tokens: [B, N, C], without gradient.
+            similarity: from noisy tokens [S · B, N, C] to their cosines [S · B]; sample after sample, each of all B.
+                All B meet the same noise.
+            watch: called in every step with λ [B, N, C] and the mean cosine [B], for a look inside.
+        """
+        mean, scale = tokens.new_zeros(()), tokens.new_ones(())
+        if self.standardize:
+            mean, scale = tokens.mean(1, keepdim=True), tokens.std(1, keepdim=True).clamp(min=_LEAST_SCALE)
+        signal = (tokens - mean) / scale
+        generator = torch.Generator().manual_seed(self.seed)
+        alpha = torch.full_like(signal, START, requires_grad=True)
+        adam = torch.optim.Adam([alpha], lr=self.lr)
+        for _ in range(self.steps):
+            shape = (self.samples, 1, *signal.shape[1:])
+            noise = torch.randn(shape, generator=generator).to(signal) * self.variance**0.5
+            passed = alpha.sigmoid()
+            mixed = (passed * signal + (1 - passed) * noise) * scale + mean  # (S, B, N, C)
+            fit = similarity(mixed.flatten(0, 1)).unflatten(0, (self.samples, -1)).mean(0)
+            price = information(passed, signal, self.variance).mean((1, 2))
+            (alpha.grad,) = torch.autograd.grad((self.beta * price - fit).sum(), alpha)
+            adam.step()
+            if watch is not None:
+                watch(passed.detach(), fit.detach())
+        return information(alpha.detach().sigmoid(), signal, self.variance).sum(-1)
 
 
 def m2ib(
@@ -127,15 +158,8 @@ def m2ib(
             sentences or a difference of two.
         layer: ℓ, the block after which the bottleneck sits, from 0; negative ones count from the last, -1. Not the last
             one where the tower reads its class token alone, as those of CLIP and BiomedCLIP do.
-        beta: price of information, 0 or above; larger keeps less.
-        variance: σ² of the noise, above 0.
-        steps: of Adam, 1 or more.
-        samples: noise samples a step, 1 or more.
-        lr: learning rate of Adam.
-        seed: of the noise. All images meet the same noise, so that a map does not depend on what else is in the call.
-        standardize: shift and scale the channels of x to mean 0 and deviation 1 over the patches of an image, as far as
-            the noise is concerned. The method as published mixes noise of one size into whatever size a block's tokens
-            have; with this, β and σ² mean the same in every block of every model.
+        beta, variance, steps, samples, lr, seed, standardize: see :class:`Bottleneck`. All images meet the same noise,
+            so that a map does not depend on what else is in the call.
         watch: called in every step with λ [B, N, C] and the similarity [B] of the images that are computed together.
 
     Returns:
@@ -147,8 +171,8 @@ def m2ib(
     """
     several = isinstance(image, list | tuple)
     images = list(image) if several else [image]
-    settings = {"layer": layer, "beta": beta, "variance": variance, "steps": steps, "samples": samples, "lr": lr}
-    nats = patch_information(clip, images, text, **settings, seed=seed, standardize=standardize, watch=watch)
+    bottleneck = Bottleneck(beta, variance, steps, samples, lr, seed, standardize)
+    nats = patch_information(clip, images, text, layer, bottleneck, watch)
     maps = [upsample(grid, image_size(one)) for grid, one in zip(nats.cpu().numpy(), images, strict=True)]
     return maps if several else maps[0]
 
@@ -157,57 +181,32 @@ def patch_information(
     clip: Clip,
     images: Sequence[Image],
     text: str | Sequence[str] | Tensor,
-    *,
     layer: int,
-    beta: float,
-    variance: float = 1.0,
-    steps: int = 10,
-    samples: int = 10,
-    lr: float = 1.0,
-    seed: int = 0,
-    standardize: bool = False,
+    bottleneck: Bottleneck,
     watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """What :func:`m2ib` makes its maps of: the information of each patch in nats, float32 [B, rows, columns].
 
     Arguments and errors are those of :func:`m2ib`, but for ``images``, which are several.
     """
-    check_settings(beta, variance, steps, samples, lr)
     tower = image_tower(clip)
     layer = check_block(layer, len(tower.blocks), "image tower", tower.reads_patches)
-    together = max(1, _TOGETHER // samples)
+    together = max(1, _TOGETHER // bottleneck.samples)
+    found = [torch.empty(0, *tower.grid, device=clip.device)]
     with untouched(clip.model):
         wanted = _text_features(clip, text, len(images))
-        found = [torch.empty(0, *tower.grid, device=clip.device)]
         for start in range(0, len(images), together):
             part = slice(start, start + together)
-            signal, similarity = _open(clip, tower, images[part], wanted[part], layer, standardize)
-            passed = bottleneck(
-                signal, similarity, beta=beta, variance=variance, steps=steps, samples=samples, lr=lr, seed=seed,
-                watch=watch,
-            )  # fmt: skip
-            nats = information(passed, signal, variance).sum(-1)[:, tower.prefix :]
-            found.append(nats.unflatten(1, tower.grid))
+            with torch.no_grad():
+                tokens = tower.run(tower.embed(clip.preprocess(images[part])), 0, layer + 1)
+
+            def similarity(mixed: Tensor, text: Tensor = wanted[part]) -> Tensor:
+                features = tower.finish(tower.run(mixed, layer + 1))
+                return functional.cosine_similarity(features.unflatten(0, (-1, len(text))), text, dim=-1).flatten()
+
+            nats = bottleneck.information(tokens, similarity, watch)
+            found.append(nats[:, tower.prefix :].unflatten(1, tower.grid))
     return torch.cat(found)
-
-
-def _open(
-    clip: Clip, tower: Tower, images: Sequence[Image], text: Tensor, layer: int, standardize: bool
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The signal x [B, N, C] at the bottleneck, and what comes of it: from z [S · B, N, C] to the cosines [S · B]."""
-    with torch.no_grad():
-        tokens = tower.run(tower.embed(clip.preprocess(images)), 0, layer + 1)
-        mean, spread = tokens.new_zeros(()), tokens.new_ones(())
-        if standardize:
-            mean, spread = tokens.mean(1, keepdim=True), tokens.std(1, keepdim=True).clamp(min=_LEAST_SPREAD)
-        signal = (tokens - mean) / spread
-
-    def similarity(mixed: Tensor) -> Tensor:
-        tokens = (mixed.unflatten(0, (-1, len(signal))) * spread + mean).flatten(0, 1)
-        features = tower.finish(tower.run(tokens, layer + 1))
-        return functional.cosine_similarity(features.unflatten(0, (-1, len(signal))), text, dim=-1).flatten()
-
-    return signal, similarity
 
 
 def _text_features(clip: Clip, text: str | Sequence[str] | Tensor, count: int) -> Tensor:
@@ -231,15 +230,3 @@ def check_block(layer: int, count: int, tower: str, reads_all: bool) -> int:
         reason = f"after the last block the {tower} reads one token alone, and the others do not matter"
         raise ValueError(f"layer is {layer}: {reason}; give {count - 2} or less")
     return layer % count
-
-
-def check_settings(beta: float, variance: float, steps: int, samples: int, lr: float) -> None:
-    """ValueError if one is out of range."""
-    if not (beta >= 0 and math.isfinite(beta)):
-        raise ValueError(f"beta is {beta}: give 0 or above")
-    for name, value in (("variance", variance), ("lr", lr)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} is {value}: give a number above 0")
-    for name, value in (("steps", steps), ("samples", samples)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value}: give a whole number, 1 or more")

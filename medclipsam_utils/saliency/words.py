@@ -14,7 +14,7 @@ from ..models import Clip
 from ..models.clip import Image
 from ..models.errors import model_error
 from ..models.words import WordTokenizer, split_words
-from .information_bottleneck import bottleneck, check_block, check_settings, information
+from .information_bottleneck import Bottleneck, check_block
 from .towers import untouched
 
 
@@ -56,15 +56,13 @@ def m2ib_text(
         text: one sentence.
         layer: the block of the text tower after which the bottleneck sits, from 0; negative ones count from the last.
             Not the last one: after it only the one token counts that the tower reads.
-        beta, variance, steps, samples, lr, seed: as of :func:`~medclipsam_utils.saliency.m2ib`.
-        standardize: shift and scale the channels to mean 0 and deviation 1 over the tokens, as far as the noise is
-            concerned.
+        beta, variance, steps, samples, lr, seed, standardize: see :class:`~medclipsam_utils.saliency.Bottleneck`.
 
     Raises:
         ModelError: the text tower has no blocks that are known, or the image or the text does not fit.
         ValueError: a setting is out of range.
     """
-    check_settings(beta, variance, steps, samples, lr)
+    bottleneck = Bottleneck(beta, variance, steps, samples, lr, seed, standardize)
     blocks = _text_blocks(clip)
     layer = check_block(layer, len(blocks), "text tower", reads_all=False)
     tokens = clip.tokenize(text)
@@ -74,20 +72,13 @@ def m2ib_text(
         wanted = image.to(clip.device).float() if is_features else clip.encode_image(image)[0]
         length = 1 + int(tokens[0].nonzero().max())  # padding is 0 in all of these tokenizers
         with torch.no_grad():
-            signal = _run(clip, blocks[layer], tokens, None)[1][:, :length]
-        mean, spread = signal.new_zeros(()), signal.new_ones(())
-        if standardize:
-            mean, spread = signal.mean(1, keepdim=True), signal.std(1, keepdim=True).clamp(min=1e-6)
-        signal = (signal - mean) / spread
+            said = _run(clip, blocks[layer], tokens, None)[1][:, :length]
 
         def similarity(mixed: Tensor) -> Tensor:
-            features, _ = _run(clip, blocks[layer], tokens.expand(len(mixed), -1), mixed * spread + mean)
+            features, _ = _run(clip, blocks[layer], tokens.expand(len(mixed), -1), mixed)
             return functional.cosine_similarity(features, wanted[None], dim=-1)
 
-        passed = bottleneck(
-            signal, similarity, beta=beta, variance=variance, steps=steps, samples=samples, lr=lr, seed=seed
-        )
-        nats = information(passed, signal, variance).sum(-1)[0].cpu().numpy()
+        nats = bottleneck.information(said, similarity)[0].cpu().numpy()
     found = np.array([nats[place].sum() for place in positions], dtype=np.float32)
     return WordSaliency(words, found / max(float(found.max()), np.finfo(np.float32).tiny))
 

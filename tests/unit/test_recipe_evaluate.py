@@ -306,7 +306,7 @@ class TestSaliencyMap:
         assert coarse_boxes(coarse_mask(saliency, 2, n_structures), n_structures) == []
 
     def test_moved_views_point_at_a_spot_smaller_than_a_patch(self, monkeypatch):
-        def brightness(clip, images, text, **settings):
+        def brightness(clip, images, text, layer, bottleneck):
             return torch.stack(
                 [torch.from_numpy(image[..., 0]).float().reshape(16, 16, 16, 16).mean((1, 3)) for image in images]
             )

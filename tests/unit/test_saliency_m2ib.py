@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.plain_m2ib import plain_m2ib
 from medclipsam_utils.models import Clip, ModelError, load_clip
-from medclipsam_utils.saliency import bottleneck, information, m2ib, patch_information
+from medclipsam_utils.saliency import Bottleneck, information, m2ib, patch_information
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.simulate import simulate
 
@@ -75,10 +75,11 @@ def test_a_bottleneck_of_one_number_solved_by_hand():
     ¼ (λ² + (1 − λ)² − 1 − 2 log(1 − λ)). The best λ is where 1 = ½ (λ − (1 − λ) + 1/(1 − λ)), that is where
     2 λ² − 5 λ + 2 = 0: λ = ½.
     """
-    passed = bottleneck(
-        torch.ones(1, 1, 1), lambda z: z.flatten(), beta=0.5, variance=1, steps=300, samples=4000, lr=0.05, seed=0
-    )
-    assert passed.item() == pytest.approx(0.5, abs=0.02)
+    found = []
+    bottleneck = Bottleneck(0.5, steps=300, samples=4000, lr=0.05)
+    nats = bottleneck.information(torch.ones(1, 1, 1), lambda z: z.flatten(), lambda passed, fit: found.append(passed))
+    assert found[-1].item() == pytest.approx(0.5, abs=0.02)
+    assert nats.item() == pytest.approx(0.5 * (0.25 + 0.25 - 1) + math.log(2), abs=0.02)
 
 
 class TestParity:
@@ -216,11 +217,12 @@ def test_constant_images_of_any_size_give_a_finite_map(tiny, shape, level):
 
 
 def test_information_of_patches_is_what_maps_are_made_of(tiny, sample):
-    nats = patch_information(tiny, [sample.image], "a breast tumour", **SETTINGS)
+    bottleneck = Bottleneck(SETTINGS["beta"], steps=SETTINGS["steps"], samples=SETTINGS["samples"])
+    nats = patch_information(tiny, [sample.image], "a breast tumour", SETTINGS["layer"], bottleneck)
     assert nats.shape == (1, 16, 16) and (nats >= 0).all() and not nats.requires_grad
     found = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS)
     assert np.array_equal(found, upsample(nats[0].numpy(), (256, 256)))
-    assert patch_information(tiny, [], "lungs", **SETTINGS).shape == (0, 16, 16)
+    assert patch_information(tiny, [], "lungs", SETTINGS["layer"], bottleneck).shape == (0, 16, 16)
 
 
 def test_a_text_longer_than_the_context_loses_its_end(tiny, sample):
