@@ -17,7 +17,7 @@ FIRST_SEED = 2_000_000  # of simulated pairs: no chapter, no test and no trainin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 1 after a message about input that is wrong."""
+    """Run a command; returns the exit status: 0, 1 after a message about input that is wrong, 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="medclipsam", description="MedCLIP-SAMv2: medical images and words")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_finetune(commands.add_parser("finetune", help="train a CLIP on image–caption pairs", description=_FINETUNE))
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # the errors of models and images are ValueErrors that say what to do
         print(f"medclipsam: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nmedclipsam: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

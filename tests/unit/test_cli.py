@@ -52,3 +52,14 @@ def test_wrong_input_is_one_line_on_stderr(tmp_path, start, capsys):
     assert capsys.readouterr().err.startswith(f"medclipsam: {tmp_path / 'none.csv'}: there is no such file")
     assert cli.main(["finetune", "simulated", "-o", str(tmp_path / "run"), "--clip", start, "--batch-size", "1"]) == 1
     assert "give 2 or more" in capsys.readouterr().err
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medclipsam_utils.finetune.finetune", interrupt)
+    assert cli.main(["finetune", "simulated", "--pairs", "8", "-o", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err.strip() == (
+        "medclipsam: interrupted; the same command goes on from the last checkpoint"
+    )
