@@ -1,4 +1,4 @@
-"""Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, beta, clusters and margin.
+"""Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, β, σ², clusters and margin.
 
     python -m recipes.choose_saliency --clip tiny --sam tiny --images 25
 
@@ -17,34 +17,32 @@ from typing import Any
 
 from segment_anything import SamPredictor
 
-from medclipsam_utils import TASKS
+from medclipsam_utils import TASKS, saliency
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip, load_clip, load_sam
+from medclipsam_utils.saliency import coverage
 from medclipsam_utils.tasks import PROMPT_KINDS
 
 from .evaluate import say
-from .evaluate_saliency import (
-    BATCH,
-    CLUSTERS,
-    MARGINS,
-    Preset,
-    saliency_maps,
-    score_map,
-    segment_from_mask,
-    text_features,
-)
+from .evaluate_saliency import BATCH, CLUSTERS, MARGINS, Preset, score_map, segment_from_mask, text_features
 from .evaluation_cases import Case, simulated_cases, with_target
 from .evaluation_tables import column, summarise, table
-from .saliency_masks import coarse_mask, coverage
+from .saliency_masks import coarse_mask
 from .simulated_data import FIRST_VALIDATION_SEED
 
 MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage", "coverage, less other organ's")
 RANKED_BY = ("DSC after SAM", "pointing")
 
 
-def grid(kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float]) -> list[Preset]:
+def grid(
+    kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float]
+) -> list[Preset]:
     """Every combination, with every number of clusters and margin, and with and without the absent prompt."""
-    return [Preset(*choice) for choice in itertools.product(kinds, layers, betas, CLUSTERS, MARGINS, (False, True))]
+    maps = [
+        saliency.Preset(*choice, samples=5, standardize=True, views=True, against_absent=against)
+        for *choice, against in itertools.product(kinds, layers, betas, variances, (False, True))
+    ]
+    return [Preset(*choice) for choice in itertools.product(maps, CLUSTERS, MARGINS)]
 
 
 def score_presets(
@@ -54,14 +52,12 @@ def score_presets(
     rows: dict[Preset, list[dict[str, Any]]] = {preset: [] for preset in presets}
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
-        maps = {}
-        for preset in presets:
-            made = _made(preset)
-            if made not in maps:
-                texts = text_features(clip, task, preset)
-                both = (saliency_maps(clip, batch, texts[name], preset) for name in ("right", "other organ"))
-                maps[made] = list(zip(*both, strict=True))
-                say(f"{task}: {made}, images {start + 1} to {start + len(batch)}")
+        images, maps = [case.image for case in batch], {}
+        for made in dict.fromkeys(preset.saliency for preset in presets):
+            texts = text_features(clip, task, made)
+            both = (made.method(clip, images, texts[name]) for name in ("right", "other organ"))
+            maps[made] = list(zip(*both, strict=True))
+            say(f"{task}: {made}, images {start + 1} to {start + len(batch)}")
         for number, case in enumerate(batch):
             predictor.set_image(case.image)
             own = {made: several[number] for made, several in maps.items()}
@@ -88,19 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS), help=", ".join(TASKS)
     )
     parser.add_argument(
-        "--kinds", nargs="+", metavar="KIND", choices=PROMPT_KINDS, default=["P0", "P2", "P3"],
+        "--kinds", nargs="+", metavar="KIND", choices=PROMPT_KINDS, default=["P0", "P1", "P2"],
         help=f"of prompts: {', '.join(PROMPT_KINDS)}",
     )  # fmt: skip
     parser.add_argument(
         "--layers", nargs="+", type=int, metavar="LAYER", default=[5], help="blocks of the image tower, from 0"
     )
     parser.add_argument(
-        "--betas", nargs="+", type=float, metavar="BETA", default=[0.01, 0.03, 0.1], help="prices of information"
+        "--betas", nargs="+", type=float, metavar="BETA", default=[0.03, 0.1], help="prices of information"
+    )
+    parser.add_argument(
+        "--variances", nargs="+", type=float, metavar="VARIANCE", default=[1.0, 4.0, 16.0], help="σ² of the noise"
     )
     parser.add_argument("--top", type=int, default=10, help="how many presets to print")
     options = parser.parse_args(arguments)
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
-    presets = grid(options.kinds, options.layers, options.betas)
+    presets = grid(options.kinds, options.layers, options.betas, options.variances)
     for task in options.tasks:
         seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + options.images)
         cases = with_target(task, simulated_cases(task, seeds))
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _score(
-    predictor: SamPredictor, maps: dict[tuple, Any], case: Case, n_structures: int, presets: Sequence[Preset]
+    predictor: SamPredictor, maps: dict[saliency.Preset, Any], case: Case, n_structures: int, presets: Sequence[Preset]
 ) -> Iterator[tuple[Preset, dict[str, Any]]]:
     """Measures of one case, whose image was set, for each preset."""
     coarse = {
@@ -119,16 +118,11 @@ def _score(
     }
     lead = {made: coverage(right, case.mask) - coverage(other, case.mask) for made, (right, other) in maps.items()}
     for preset in presets:
-        made = _made(preset)
+        made = preset.saliency
         mask = coarse[made, preset.clusters]
         after_sam = segment_from_mask(predictor, mask, n_structures, preset.margin)
         scores = score_map(maps[made][0], mask, case)
         yield preset, {**scores, "DSC after SAM": dice(after_sam, case.mask), MEASURES[-1]: lead[made]}
-
-
-def _made(preset: Preset) -> tuple:
-    """What the map depends on."""
-    return preset.prompt, preset.layer, preset.beta, preset.against_absent
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from open_clip import CustomTextCLIP
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
+from medclipsam_utils.metrics import wins
 from medclipsam_utils.models import Clip
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
+from medclipsam_utils.saliency import mean_features
 
 from .clip_batches import GRID, ClipImages, normalise
 from .clip_patches import encode_patches, patch_features
-from .evaluate_clip import mean_prompt, wins
 
 
 def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages) -> dict[str, dict[str, float]]:
@@ -29,7 +30,8 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
     results = {}
     for name, task in TASKS.items():
         present = images.pairs[name]
-        direction = mean_prompt(texts, task.prompts["P2"]) - mean_prompt(texts, [task.absent_prompt])
+        prompt, absent = (mean_features(texts, sentences) for sentences in (task.prompts["P2"], task.absent_prompt))
+        direction = (prompt - absent).numpy()
         with torch.inference_mode():
             features, patches = _encode(clip, images.pixels[np.concatenate([present, present + 1])])
         scores = features @ direction

@@ -15,7 +15,7 @@ from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
 
-from .evaluate_saliency import PRESETS, saliency_maps, text_features
+from .evaluate_saliency import PRESETS, text_features
 from .evaluate_sam import segment_boxes
 from .evaluation_cases import simulated_cases, with_target
 from .sam_prompts import box_of
@@ -29,15 +29,15 @@ def draw(seed: int = 0) -> Figure:
     figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
         (case,) = with_target(task, simulated_cases(task, [seed]))
-        texts = text_features(clip, task, PRESETS[task])
+        preset = PRESETS[task].saliency
+        texts = text_features(clip, task, preset)
         predictor.set_image(case.image)
         found = segment_boxes(predictor, [box_of(part) for part in case.parts])
         titles = (TASKS[task].modality, *TITLES[:2], f"{TITLES[2]}: {dice(found, case.mask):.2f}")
         for axes, title, prediction in zip(row, titles, (None, None, None, found), strict=True):
             show_image(case.image, case.mask, prediction, title=title, axes=axes)
         for axes, prompt in zip(row[1:3], ("right", "absent"), strict=True):
-            (saliency_map,) = saliency_maps(clip, [case], texts[prompt], PRESETS[task])
-            axes.imshow(saliency_map, cmap="magma", alpha=0.6)
+            axes.imshow(preset.method(clip, case.image, texts[prompt]), cmap="magma", alpha=0.6)
     return figure
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.metrics import retrieval_accuracy, zero_shot
+from medclipsam_utils.metrics import retrieval_accuracy, wins, zero_shot
 from medclipsam_utils.models import Clip
+from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.simulate import FINDINGS
 
 from .evaluation_cases import Case, rotated
@@ -32,30 +33,16 @@ def encode_cases(clip: Clip, cases: dict[str, list[Case]]) -> Features:
     return {finding: clip.encode_image([case.image for case in same]).cpu().numpy() for finding, same in cases.items()}
 
 
-def mean_prompt(clip: Clip, sentences: Sequence[str]) -> np.ndarray:
-    """float32 [D] of length 1: the direction of the mean of the embeddings of some sentences."""
-    mean = clip.encode_text(sentences).mean(dim=0)
-    return (mean / mean.norm()).cpu().numpy()
-
-
-def wins(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """float64 [..., P, N]: 1 where a positive scores above a negative, ½ where they tie. Scores [..., P] and [N].
-
-    Its mean is the area under the ROC curve, AUC (Mann-Whitney).
-    """
-    return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)
-
-
 def presence(clip: Clip, task: str, features: Features) -> dict[str, Any]:
     """AUC of "shows the target" by prompt kind, for all findings together (``"all"``) and for each.
 
     An image's score is its cosine to the mean prompt of that kind, minus its cosine to the absent prompt.
     """
     *findings, without = FINDINGS[task]
-    absent = mean_prompt(clip, [TASKS[task].absent_prompt])
+    absent = mean_features(clip, TASKS[task].absent_prompt).cpu().numpy()
     results = {}
     for kind in PRESENCE_PROMPTS:
-        direction = mean_prompt(clip, TASKS[task].prompts[kind]) - absent
+        direction = mean_features(clip, TASKS[task].prompts[kind]).cpu().numpy() - absent
         scores = {finding: features[finding] @ direction for finding in FINDINGS[task]}
         groups = {"all": findings, **{finding: [finding] for finding in findings}}
         results[kind] = {

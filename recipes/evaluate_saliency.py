@@ -15,26 +15,21 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from medclipsam_utils import TASKS
+from medclipsam_utils import TASKS, saliency
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
-from medclipsam_utils.saliency import Bottleneck, patch_information
+from medclipsam_utils.saliency import coverage, points_at
 
-from .evaluate_clip import mean_prompt
 from .evaluate_sam import fill_boxes, move_sides, segment_boxes, segment_zoomed
 from .evaluation_cases import Case, largest_parts
 from .evaluation_tables import column, compare, show, show_difference, summarise, table
-from .saliency_masks import coarse_mask, coverage, points_at, upsample
+from .saliency_masks import coarse_mask
 from .sam_prompts import box_of
 from .wordless_rule import largest_dark_spots
 
 CLUSTERS = (2, 3)
 MARGINS = (-0.1, 0.0, 0.1)
 BATCH = 25  # images a call of the bottleneck
-SAMPLES = 5  # of noise a step: half of the published number, in half of the time
-# A small lesion is smaller than a patch, and the middle of its patch may lie beside it. Maps of views that are moved by
-# half a patch down, to the right, or both, put together see four times as many places.
-SHIFTS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5))  # in patches: down, right
 OTHER_TASK = MappingProxyType(
     {"breast_ultrasound": "brain_mri", "brain_mri": "lung_ct", "lung_xray": "brain_mri", "lung_ct": "breast_ultrasound"}
 )
@@ -46,28 +41,25 @@ class Preset:
     """How a task's saliency is made and read; chosen on validation seeds by ``choose_saliency.py``.
 
     Attributes:
-        prompt: kind of the prompts whose mean is asked, ``"P0"`` to ``"P3"``.
-        layer: block, from 0, after which the bottleneck sits.
-        beta: price of information.
+        saliency: how the map is made.
         clusters: of k-means, one of :data:`CLUSTERS`.
         margin: share of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
-        against_absent: ask for the direction from the absent prompt to the prompt, instead of the prompt alone.
     """
 
-    prompt: str
-    layer: int
-    beta: float
+    saliency: saliency.Preset
     clusters: int
     margin: float
-    against_absent: bool = False
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "breast_ultrasound": Preset("P2", layer=5, beta=0.1, clusters=2, margin=0.0, against_absent=True),
-        "brain_mri": Preset("P2", layer=5, beta=0.1, clusters=3, margin=0.0),
-        "lung_xray": Preset("P2", layer=5, beta=0.03, clusters=2, margin=0.1, against_absent=True),
-        "lung_ct": Preset("P0", layer=5, beta=0.01, clusters=3, margin=0.0),
+        task: Preset(saliency.PRESETS["tiny"][task], clusters, margin)
+        for task, (clusters, margin) in {
+            "breast_ultrasound": (2, 0.0),
+            "brain_mri": (3, 0.0),
+            "lung_xray": (2, 0.1),
+            "lung_ct": (3, 0.0),
+        }.items()
     }
 )
 
@@ -76,62 +68,24 @@ def score_saliency(
     clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], preset: Preset
 ) -> Iterator[dict[str, Any]]:
     """Every measure of every case, one dict a case."""
-    texts = text_features(clip, task, preset)
+    texts = text_features(clip, task, preset.saliency)
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
-        maps = {name: saliency_maps(clip, batch, text, preset) for name, text in texts.items()}
+        images = [case.image for case in batch]
+        maps = {name: preset.saliency.method(clip, images, text) for name, text in texts.items()}
         for number, case in enumerate(batch):
             yield _score(predictor, {name: maps[name][number] for name in maps}, case, task, preset)
 
 
-def text_features(clip: Clip, task: str, preset: Preset) -> dict[str, torch.Tensor]:
+def text_features(clip: Clip, task: str, preset: saliency.Preset) -> dict[str, torch.Tensor]:
     """What is asked for by each of :data:`PROMPTS`, float32 [D] of length 1.
 
     Against the absent prompt, the right prompt is told from "not there", "not there" from the right prompt, and another
     organ's target from its own absence.
     """
-    other = OTHER_TASK[task]
-    right, absent, of_other, absent_other = (
-        prompt_features(clip, sentences)
-        for name in (task, other)
-        for sentences in (TASKS[name].prompts[preset.prompt], [TASKS[name].absent_prompt])
-    )
-    if not preset.against_absent:
-        return dict(zip(PROMPTS, (right, absent, of_other), strict=True))
-    directions = (right - absent, absent - right, of_other - absent_other)
-    return {name: direction / direction.norm() for name, direction in zip(PROMPTS, directions, strict=True)}
-
-
-def prompt_features(clip: Clip, sentences: Sequence[str]) -> torch.Tensor:
-    """The mean prompt, float32 [D] of length 1, where the model is."""
-    return torch.from_numpy(mean_prompt(clip, sentences)).to(clip.device)
-
-
-def saliency_maps(clip: Clip, cases: Sequence[Case], text: torch.Tensor, preset: Preset) -> list[np.ndarray]:
-    """A map float32 [H, W], 0 at its lowest, of each case: the mean over the views of :data:`SHIFTS`."""
-    totals = [np.zeros((2, *case.mask.shape), dtype=np.float32) for case in cases]  # sum of the maps, number of maps
-    for shift in SHIFTS:
-        steps = [tuple(moved_by(shift, case.mask.shape, clip.grid_size)) for case in cases]
-        views = [move(case.image, *step) for case, step in zip(cases, steps, strict=True)]
-        bottleneck = Bottleneck(preset.beta, samples=SAMPLES, standardize=True)
-        grids = patch_information(clip, views, text, preset.layer, bottleneck).cpu().numpy()
-        for total, grid, (down, right) in zip(totals, grids, steps, strict=True):
-            height, width = total.shape[1:]
-            back = upsample(grid, (height, width))[down:, right:]
-            total[:, : height - down, : width - right] += np.stack([back, np.ones_like(back)])
-    means = [total[0] / total[1] for total in totals]
-    return [mean - mean.min() for mean in means]
-
-
-def moved_by(shift: tuple[float, float], shape: tuple[int, int], grid: tuple[int, int]) -> list[int]:
-    """Rows and columns, in pixels of an image of this shape, of a shift in patches of the grid."""
-    return [round(part * size / patches) for part, size, patches in zip(shift, shape, grid, strict=True)]
-
-
-def move(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    """An image [H, W, 3] moved down and to the right; what comes in repeats the edge."""
-    padded = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="edge")
-    return np.ascontiguousarray(padded[: image.shape[0], : image.shape[1]])
+    right, other = preset.text(clip, task), preset.text(clip, OTHER_TASK[task])
+    absent = -right if preset.against_absent else saliency.mean_features(clip, TASKS[task].absent_prompt)
+    return dict(zip(PROMPTS, (right, absent, other), strict=True))
 
 
 def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[str, float]:
@@ -171,8 +125,9 @@ def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[s
 
 def preset_table(presets: Mapping[str, Preset]) -> str:
     """Markdown: the settings of each task."""
-    names = [field.name for field in fields(Preset)]
-    return table(["task", *names], [[task, *astuple(preset)] for task, preset in presets.items()])
+    names = [*(field.name for field in fields(saliency.Preset)), "clusters", "margin"]
+    rows = [[task, *astuple(preset.saliency), preset.clusters, preset.margin] for task, preset in presets.items()]
+    return table(["task", *names], rows)
 
 
 def words_table(summaries: dict[str, dict[str, Any]]) -> str:

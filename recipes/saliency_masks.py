@@ -1,6 +1,6 @@
-"""From a saliency map to its peak, its share on the target, and a coarse mask.
+"""From a saliency map to a coarse mask.
 
-Coarse mask, after the paper: k-means on the values of the map, the highest cluster, and of that the connected component
+After the paper: k-means on the values of the map, the highest cluster, and of that the connected component
 that holds the peak (one tumour) or the two largest ones (two lungs). With 2 clusters a small bright peak drowns in what
 is half bright; 3 clusters keep them apart.
 """
@@ -8,44 +8,13 @@ is half bright; 3 clusters keep them apart.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.cluster.vq import kmeans2
 from skimage.measure import label
-from torch.nn import functional as F
-
-from medclipsam_utils.saliency.maps import FLAT
 
 from .evaluation_cases import largest_parts
 
 # Of k-means: later ones move no pixel of a map of 256 × 256, or very few.
 ITERATIONS = 30
-
-
-def upsample(saliency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map on the grid of patches [g, g], bicubically on the pixels of the image, float32 [H, W], 0 at its lowest.
-
-    A constant map becomes a map of exact zeros.
-    """
-    spread = np.ptp(saliency)
-    if spread <= FLAT * np.abs(saliency).max():
-        return np.zeros(shape, dtype=np.float32)
-    grid = torch.as_tensor((saliency - saliency.min()) / spread, dtype=torch.float32)[None, None]
-    fine = F.interpolate(grid, shape, mode="bicubic", align_corners=False)[0, 0].numpy()
-    return fine - fine.min()
-
-
-def points_at(saliency: np.ndarray, mask: np.ndarray) -> bool:
-    """The pointing game (Zhang et al. 2018): whether the peak of a map [H, W] of zeros and more is in the mask.
-
-    A map of zeros has no peak and points at nothing.
-    """
-    return bool(saliency.any() and mask.flat[saliency.argmax()])
-
-
-def coverage(saliency: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the sum of a map [H, W] of zeros and more that lies in the mask; 0 of a map of zeros."""
-    total = saliency.sum(dtype=np.float64)
-    return float(saliency[mask].sum(dtype=np.float64) / total) if total else 0.0
 
 
 def coarse_mask(saliency: np.ndarray, clusters: int, n_structures: int) -> np.ndarray:

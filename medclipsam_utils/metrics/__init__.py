@@ -6,6 +6,7 @@
 :func:`nsd_released`              the same as the paper's released code computes it: for comparison only
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
 :func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
+:func:`wins`                      how well a score tells two groups of images apart (its mean is the AUC)
 :func:`paired_test`               whether two methods differ on the same images
 :func:`bootstrap_interval`        how far a mean may be off
 ================================  ====================================================================================
@@ -17,7 +18,7 @@ the images of a task. The paper's column "all" is the mean of the four task mean
 
 from __future__ import annotations
 
-from .classification import ZeroShot, zero_shot
+from .classification import ZeroShot, wins, zero_shot
 from .masks import dice, nsd, nsd_released
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
 from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
@@ -33,5 +34,6 @@ __all__ = [
     "nsd_released",
     "paired_test",
     "retrieval_accuracy",
+    "wins",
     "zero_shot",
 ]

@@ -1,4 +1,7 @@
-"""Zero-shot classification: an image is of the class whose prompts it is most similar to (Radford et al. 2021, 3.1)."""
+"""Zero-shot classification: an image is of the class whose prompts it is most similar to (Radford et al. 2021, 3.1).
+
+And how well a score tells two groups of images apart, whatever the threshold: the area under the ROC curve.
+"""
 
 from __future__ import annotations
 
@@ -67,3 +70,15 @@ def zero_shot(
     if any(len(mean) != images.shape[1] for mean in means):
         raise ValueError("images and prompts have features of different length: encode both with the same model")
     return ZeroShot(tuple(prompt_features), images @ unit_rows("mean prompts", np.stack(means)).T)
+
+
+def wins(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """1 where a positive scores above a negative, ½ where they tie, 0 elsewhere: float64 [..., P, N].
+
+    Its mean is the area under the ROC curve, AUC (Mann–Whitney).
+
+    Args:
+        positive: scores [..., P].
+        negative: scores [N].
+    """
+    return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)

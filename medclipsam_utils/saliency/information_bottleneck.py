@@ -32,7 +32,8 @@ from torch.nn import functional
 
 from ..models import Clip
 from ..models.clip import Image
-from .maps import image_size, upsample
+from .inputs import Text, for_each, image_size, text_features
+from .maps import upsample
 from .towers import image_tower, untouched
 
 #: Where α starts: λ = 0.993, nearly everything passes.
@@ -137,7 +138,7 @@ class Bottleneck:
 def m2ib(
     clip: Clip,
     image: Image | Sequence[Image],
-    text: str | Sequence[str] | Tensor,
+    text: Text,
     *,
     layer: int,
     beta: float,
@@ -169,18 +170,19 @@ def m2ib(
         ModelError: the image tower has no blocks, or an image or a text does not fit.
         ValueError: a setting is out of range, or there is another number of texts than of images.
     """
-    several = isinstance(image, list | tuple)
-    images = list(image) if several else [image]
     bottleneck = Bottleneck(beta, variance, steps, samples, lr, seed, standardize)
-    nats = patch_information(clip, images, text, layer, bottleneck, watch)
-    maps = [upsample(grid, image_size(one)) for grid, one in zip(nats.cpu().numpy(), images, strict=True)]
-    return maps if several else maps[0]
+
+    def maps(images: list[Image]) -> list[np.ndarray]:
+        nats = patch_information(clip, images, text, layer, bottleneck, watch).cpu().numpy()
+        return [upsample(grid, image_size(one)) for grid, one in zip(nats, images, strict=True)]
+
+    return for_each(maps, image)
 
 
 def patch_information(
     clip: Clip,
     images: Sequence[Image],
-    text: str | Sequence[str] | Tensor,
+    text: Text,
     layer: int,
     bottleneck: Bottleneck,
     watch: Callable[[Tensor, Tensor], None] | None = None,
@@ -194,7 +196,7 @@ def patch_information(
     together = max(1, _TOGETHER // bottleneck.samples)
     found = [torch.empty(0, *tower.grid, device=clip.device)]
     with untouched(clip.model):
-        wanted = _text_features(clip, text, len(images))
+        wanted = text_features(clip, text, len(images))
         for start in range(0, len(images), together):
             part = slice(start, start + together)
             with torch.no_grad():
@@ -207,19 +209,6 @@ def patch_information(
             nats = bottleneck.information(tokens, similarity, watch)
             found.append(nats[:, tower.prefix :].unflatten(1, tower.grid))
     return torch.cat(found)
-
-
-def _text_features(clip: Clip, text: str | Sequence[str] | Tensor, count: int) -> Tensor:
-    """float32 [count, D]."""
-    if isinstance(text, Tensor):
-        features = text.to(clip.device).float()
-        if features.ndim == 1:
-            features = features.expand(count, -1)
-    else:
-        features = clip.encode_text([text] * count if isinstance(text, str) else list(text))
-    if len(features) != count:
-        raise ValueError(f"there are {len(features)} texts for {count} images: give one for all, or one an image")
-    return features
 
 
 def check_block(layer: int, count: int, tower: str, reads_all: bool) -> int:

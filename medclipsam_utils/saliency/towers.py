@@ -22,6 +22,8 @@ class Tower:
         embed: from pixels [B, 3, S, S] to tokens [B, N, C].
         blocks: from tokens to tokens, one after the other.
         finish: from the last block's tokens to features [B, D], not normalised.
+        norms: for each block, the module that normalises its tokens for what reads them next; the block itself where
+            nothing does.
         prefix: how many tokens, at the front, are of no patch (the class token).
         reads_patches: whether ``finish`` makes the features of the patches, and not of the class token alone.
         grid: rows and columns of patches; N is prefix + rows · columns.
@@ -30,6 +32,7 @@ class Tower:
     embed: Callable[[Tensor], Tensor]
     blocks: Sequence[Callable[[Tensor], Tensor]]
     finish: Callable[[Tensor], Tensor]
+    norms: Sequence[nn.Module]
     prefix: int
     reads_patches: bool
     grid: tuple[int, int]
@@ -53,15 +56,19 @@ def image_tower(clip: Clip) -> Tower:
             embed=lambda pixels: trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))),
             blocks=list(trunk.blocks),
             finish=lambda tokens: visual.head(trunk.forward_head(trunk.norm(tokens))),
+            norms=[*(block.norm1 for block in trunk.blocks[1:]), trunk.norm],
             prefix=trunk.num_prefix_tokens,
             reads_patches=trunk.attn_pool is not None or trunk.global_pool != "token",
             grid=clip.grid_size,
         )
     if isinstance(trunk, VisionTransformer) and trunk.transformer.batch_first:
+        blocks = list(trunk.transformer.resblocks)
+        after_pool = trunk.attn_pool is not None or trunk.final_ln_after_pool
         return Tower(
             embed=trunk._embeds,
-            blocks=list(trunk.transformer.resblocks),
+            blocks=blocks,
             finish=lambda tokens: _project(trunk._pool(tokens)[0], trunk.proj),
+            norms=[*(block.ln_1 for block in blocks[1:]), blocks[-1] if after_pool else trunk.ln_post],
             prefix=1,
             reads_patches=trunk.attn_pool is not None or trunk.pool_type != "tok",
             grid=clip.grid_size,
@@ -76,14 +83,15 @@ def _project(features: Tensor, weight: Tensor | None) -> Tensor:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients of weights inside; afterwards every module and weight is as it was."""
+    """Evaluation mode and no gradients of weights inside; afterwards every module, weight and gradient is as it was."""
     modes = {module: module.training for module in model.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    wanted = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
     model.eval().requires_grad_(False)
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for parameter, value in wanted.items():
+        for parameter, (value, gradient) in wanted.items():
             parameter.requires_grad_(value)
+            parameter.grad = gradient

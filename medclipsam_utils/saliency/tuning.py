@@ -1,0 +1,118 @@
+"""Which layer, which β? Choosing settings with a few masks, or without.
+
+The released code tries settings on three validation images and keeps those with the best Dice against their masks. That
+is sensible, and it uses labels: what was called zero-shot has seen three of them. :func:`tune` does the same, and says
+so in its result. Without masks it takes the settings whose maps explain the model best, by deletion and insertion
+(:mod:`~medclipsam_utils.saliency.faithfulness`): a map may be faithful to a model that looks at the wrong place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..models import Clip
+from ..models.clip import Image
+from ..run_files import write_json
+from ..tasks import Task, get_task
+from .faithfulness import deletion_insertion
+from .inputs import pixels_of
+from .maps import best_dice
+from .presets import Preset
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and how good its maps are.
+
+    Attributes:
+        preset: the settings.
+        score: mean over the images, larger is better.
+        uses_labels: whether the score came from masks.
+    """
+
+    preset: Preset
+    score: float
+    uses_labels: bool
+
+
+def preset_grid(
+    prompts: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float] = (1.0,), **others
+) -> list[Preset]:
+    """Every combination; ``others`` are the same in all of them, see :class:`~medclipsam_utils.saliency.Preset`."""
+    choices = itertools.product(prompts, layers, betas, variances)
+    return [Preset(*choice[:3], variance=choice[3], **others) for choice in choices]
+
+
+def tune(
+    clip: Clip,
+    task: str | Task,
+    images: Sequence[Image],
+    presets: Sequence[Preset],
+    masks: Sequence[np.ndarray] | None = None,
+    *,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> list[Trial]:
+    """Try settings on some images.
+
+    Args:
+        clip: the model that the settings are for.
+        task: one of ``TASKS``, whose prompts are asked.
+        images: B of them that show the target, 1 or more; ten say more than three.
+        presets: the settings to try, for example of :func:`preset_grid`.
+        masks: bool [H, W] of the target in each image. With them the score is
+            :func:`~medclipsam_utils.saliency.best_dice`, and **labels are used**. None scores without labels, by the
+            mean of :attr:`Faithfulness.score <medclipsam_utils.saliency.Faithfulness.score>`.
+        cache: a JSON file that keeps what was tried: a call with the same model, prompts, images and masks takes its
+            scores from there, also after an interruption. None keeps nothing.
+        progress: show a progress bar.
+
+    Returns:
+        A trial for each preset, best first; of equal ones the first given.
+
+    Raises:
+        ValueError: there are no images or no presets, or another number of masks than of images.
+    """
+    if not len(images) or not len(presets):
+        raise ValueError(f"there are {len(images)} images and {len(presets)} presets: give at least one of each")
+    if masks is not None and len(masks) != len(images):
+        raise ValueError(f"there are {len(masks)} masks for {len(images)} images: give one an image")
+    task = get_task(task)
+    kept, path = {}, None if cache is None else Path(cache)
+    if path is not None and path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    data = _fingerprint(clip, images, masks) if path is not None else ""
+    trials = []
+    for preset in tqdm(presets, "settings", disable=not progress):
+        text = preset.text(clip, task)
+        key = f"{data} {task.name} {json.dumps([asdict(preset), task.prompts[preset.prompts], task.absent_prompt])}"
+        if key not in kept:
+            maps = preset.method(clip, images, text)
+            if masks is None:
+                scores = deletion_insertion(clip, images, text, maps).score
+            else:
+                scores = [best_dice(found, mask) for found, mask in zip(maps, masks, strict=True)]
+            kept[key] = float(np.mean(scores))
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, kept)
+        trials.append(Trial(preset, kept[key], masks is not None))
+    return sorted(trials, key=lambda trial: -trial.score)
+
+
+def _fingerprint(clip: Clip, images: Sequence[Image], masks: Sequence[np.ndarray] | None) -> str:
+    """Of the weights, the images and the masks."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(clip.model.state_dict().items()):
+        digest.update(name.encode() + weight.float().cpu().numpy().tobytes())
+    for array in [*(pixels_of(image) for image in images), *([] if masks is None else masks)]:
+        digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
