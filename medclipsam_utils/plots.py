@@ -143,6 +143,39 @@ def show_views(
     return figure
 
 
+def show_maps(
+    images: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray | None],
+    titles: Sequence[str],
+    masks: Sequence[np.ndarray | None] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """Saliency maps over their images, side by side, with a cross at each peak.
+
+    The image shows through where the map is low; the colours grow lighter with the map, so that it reads in greyscale
+    as well.
+
+    Args:
+        images: uint8 [H, W, 3] each, of any size.
+        maps: float [H, W] from 0 to 1; None shows the image alone. A map of zeros has no peak and no cross.
+        titles: one an image.
+        masks: bool [H, W] or None for each image, the references, drawn as outlines.
+        columns: pictures in a row; more than 3 are hard to read on a phone.
+
+    Raises:
+        ValueError: no images, or another number of maps, titles or masks.
+    """
+    if len(maps) != len(images):
+        raise ValueError(f"{len(images)} images but {len(maps)} maps: give one for each image, or None")
+    figure = show_views(images, titles, masks, columns=columns)
+    for axes, saliency in zip(figure.axes, maps, strict=False):
+        if saliency is not None and saliency.any():
+            axes.imshow(saliency, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.6 * np.clip(saliency, 0, 1))
+            row, column = np.unravel_index(saliency.argmax(), saliency.shape)
+            axes.plot(column, row, "+", color="white", markersize=11, markeredgewidth=2, path_effects=_RIM)
+    return figure
+
+
 def contact_sheet(
     samples: Sequence,
     columns: int = 3,
@@ -230,6 +263,23 @@ def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: 
         axes.plot(x, y, style, color=color, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def bars(values: Mapping[str, float], xlabel: str) -> Figure:
+    """Values as bars, one a row, in their order from top to bottom.
+
+    Args:
+        values: by the name that stands beside the bar; names may repeat if they are made to differ by spaces.
+        xlabel: what is shown, with its unit.
+    """
+    figure = _new_figure(WIDTH, 0.8 + 0.3 * len(values))
+    axes = figure.subplots()
+    axes.barh(range(len(values)), list(values.values()), height=0.7, color=BLUE)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlabel(xlabel)
     sns.despine(figure)
     return figure
 

@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from medclipsam_utils.metrics import Interval
 from medclipsam_utils.plots import (
+    bars,
     contact_sheet,
     curves,
     histograms,
@@ -13,6 +14,7 @@ from medclipsam_utils.plots import (
     matrices,
     show_counterfactual,
     show_image,
+    show_maps,
     show_structures,
     use_book_style,
 )
@@ -134,3 +136,21 @@ def test_what_is_no_matrix_is_refused():
 def test_a_reference_is_a_line_from_top_to_bottom():
     axes = intervals({"first": Interval(0.5, 0.4, 0.7)}, "gain", reference=0).axes[0]
     assert axes.lines[-1].get_xdata() == [0, 0] and axes.get_xlim()[0] < 0
+
+
+def test_a_map_covers_its_image_and_marks_its_peak():
+    image, saliency = np.full((32, 48, 3), 40, np.uint8), np.zeros((32, 48))
+    saliency[20, 10] = 1
+    figure = show_maps([image] * 3, [None, saliency, saliency * 0], ["a", "b", "c"], [saliency > 0] * 3)
+    plain, marked, empty = figure.axes
+    assert len(plain.images) == 1 and len(marked.images) == 2 and len(empty.images) == 1
+    (cross,) = marked.lines
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (10, 20) and not plain.lines and not empty.lines
+    with pytest.raises(ValueError, match="3 images but 1 maps"):
+        show_maps([image] * 3, [saliency], ["a", "b", "c"])
+
+
+def test_bars_read_from_top_to_bottom():
+    (axes,) = bars({"tumour": 1.0, "a": 0.25}, "saliency").axes
+    assert [bar.get_width() for bar in axes.patches] == [1, 0.25] and axes.get_xlabel() == "saliency"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["tumour", "a"] and axes.yaxis_inverted()

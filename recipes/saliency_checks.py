@@ -1,0 +1,284 @@
+"""Measure saliency on held-out simulated images: methods beside each other, and every sanity check.
+
+    python -m recipes.saliency_checks --work FOLDER --results medclipsam_utils/results/saliency_checks.json
+
+Five parts for each task. **methods**: does the peak lie on the target, for M2IB as published, for each change that the
+settings of the small CLIP make to it, and for the baselines? **prompts**: the right words against others.
+**forgetting**: the maps of a model whose weights are destroyed. **presence**: an absent target reported as absent.
+**tuning**: settings chosen on ten images, with masks and without, then judged on the held-out ones.
+
+Held-out seeds are nobody else's; settings and calibration use validation seeds. The folder keeps a file for each part
+of each task: the same command goes on where an interrupted one stopped. ``--quick`` proves in a minute that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medclipsam_utils import TASKS
+from medclipsam_utils.models import Clip, load_clip
+from medclipsam_utils.run_files import write_json
+from medclipsam_utils.saliency import (
+    PRESETS,
+    Method,
+    Preset,
+    attention_rollout,
+    best_dice,
+    calibrate_presence,
+    coverage,
+    deletion_insertion,
+    grad_cam,
+    gscore_cam,
+    mean_features,
+    moved_views,
+    points_at,
+    preset_grid,
+    randomisation,
+    specificity,
+    tune,
+)
+from medclipsam_utils.simulate import FINDINGS
+
+from .evaluate_saliency import OTHER_TASK
+from .evaluation_cases import Case, simulated_cases, with_target
+from .run_files import machine
+from .simulated_data import FIRST_VALIDATION_SEED
+
+MODEL = "tiny"
+WITHOUT_REGIONS = "tiny-base"
+NONSENSE = "above or below the left of the right"
+PUBLISHED = Preset("P2", layer=4, beta=0.1)  # as the released code: unit noise, whatever the size of the tokens
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many seeds of each task a part looks at."""
+
+    first_held_out: int = 410_000
+    held_out: int = 200
+    slow: int = 100  # for what encodes an image a hundred times
+    forgetting: int = 20
+    calibration: int = 100
+    tuning: int = 10
+    layers: tuple[int, ...] = (3, 4, 5)
+    betas: tuple[float, ...] = (0.01, 0.1, 1.0)
+    variances: tuple[float, ...] = (1.0, 4.0, 16.0)
+
+
+QUICK = Sizes(
+    held_out=2, slow=2, forgetting=1, calibration=19, tuning=1, layers=(5,), betas=(0.1,), variances=(1.0, 4.0)
+)
+
+
+def held_out(task: str, sizes: Sizes, count: int) -> list[Case]:
+    """Images that show the target, their findings in turn."""
+    seeds = range(sizes.first_held_out, sizes.first_held_out + count)
+    return with_target(task, simulated_cases(task, seeds))
+
+
+def rollout(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
+    return attention_rollout(clip, images)
+
+
+SINGLE: dict[str, Method] = {"GradCAM": grad_cam, "gScoreCAM": gscore_cam, "rollout": rollout}
+
+
+def ladder(task: str) -> dict[str, Preset]:
+    """From M2IB as published to the preset of the small CLIP, one change at a time."""
+    goal = PRESETS[MODEL][task]
+    steps = [PUBLISHED]
+    for change in (
+        {"standardize": True},
+        {"layer": goal.layer, "beta": goal.beta, "samples": goal.samples},
+        {"variance": goal.variance},
+        {"prompts": goal.prompts, "against_absent": goal.against_absent},
+        {"views": goal.views},
+    ):
+        steps.append(replace(steps[-1], **change))
+    names = ("as published", "tokens standardised", "layer and β", "variance", "prompts", "M2IB")
+    return dict(zip(names, steps, strict=True))
+
+
+def baselines() -> dict[str, Method]:
+    """Other methods, on the same moved views."""
+    return {name: moved_views(method) for name, method in SINGLE.items()}
+
+
+def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
+    """What knows nothing points at the middle."""
+    return [_hill(image.shape[:2]) for image in images]
+
+
+def methods(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+    cases = held_out(task, sizes, sizes.held_out)
+    found = {}
+    for name, preset in ladder(task).items():
+        found[name] = _on_target(preset.method, clip, preset.text(clip, task), cases)
+    text = PRESETS[MODEL][task].text(clip, task)
+    for name, method in baselines().items():
+        found[name] = _on_target(method, clip, text, cases[: sizes.slow if name == "gScoreCAM" else None])
+    found["middle of the image"] = _on_target(centre, clip, text, cases)
+    base = load_clip(WITHOUT_REGIONS)
+    text = PRESETS[MODEL][task].text(base, task)
+    found["M2IB, captions only"] = _on_target(PRESETS[MODEL][task].method, base, text, cases[: sizes.slow])
+    found["GradCAM, captions only"] = _on_target(moved_views(grad_cam), base, text, cases[: sizes.slow])
+    return found
+
+
+def prompts(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+    cases, preset = held_out(task, sizes, sizes.held_out), PRESETS[MODEL][task]
+    asked = {
+        "right": preset.text(clip, task),
+        "other organ": preset.text(clip, OTHER_TASK[task]),
+        "absent": mean_features(clip, TASKS[task].absent_prompt),
+        "nonsense": mean_features(clip, NONSENSE),
+    }
+    images, masks = [case.image for case in cases], [case.mask for case in cases]
+    found = {}
+    for name, method in (("M2IB", preset.method), ("GradCAM", moved_views(grad_cam))):
+        checked = specificity(method, clip, images, asked, masks)
+        found[name] = {
+            prompt: {
+                "coverage": _short(checked.coverage[prompt]),
+                "pointing": checked.pointing[prompt].astype(int).tolist(),
+                "correlation": _short(checked.correlation[prompt]),
+            }
+            for prompt in asked
+        }
+    return found
+
+
+def forgetting(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+    cases, preset = held_out(task, sizes, sizes.forgetting), PRESETS[MODEL][task]
+    compared = {"M2IB": replace(preset, views=False).method, **SINGLE}
+    del compared["gScoreCAM"]  # many minutes
+    images, text = [case.image for case in cases], preset.text(clip, task)
+    return {
+        name: {part: _short(values) for part, values in randomisation(method, clip, images, text).items()}
+        for name, method in compared.items()
+    }
+
+
+def presence(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+    """Scores of held-out images with and without the target, by a test calibrated on validation images."""
+    without = FINDINGS[task][-1]
+    seeds = range(sizes.first_held_out, sizes.first_held_out + sizes.held_out)
+    validation = range(FIRST_VALIDATION_SEED + 1000, FIRST_VALIDATION_SEED + 1000 + sizes.calibration)
+    calibration = [case.image for case in simulated_cases(task, validation)[without]]
+    known = TASKS[task]
+    test = calibrate_presence(clip, known.prompts["P2"], known.absent_prompt, calibration)
+    cases = simulated_cases(task, seeds)
+    groups = {"with": with_target(task, cases), "without": cases[without]}
+    found = {name: test.score(clip, [case.image for case in group]) for name, group in groups.items()}
+    return {
+        "calibration": _short(test.without),
+        "alpha": ALPHA,
+        **{name: _short(scores) for name, scores in found.items()},
+        **{f"reported {name}": test.present(scores, ALPHA).astype(int).tolist() for name, scores in found.items()},
+    }
+
+
+def tuning(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+    preset = PRESETS[MODEL][task]
+    others = {"samples": preset.samples, "standardize": True, "against_absent": preset.against_absent}
+    grid = preset_grid([preset.prompts], sizes.layers, sizes.betas, sizes.variances, **others)
+    seeds = range(FIRST_VALIDATION_SEED + 2000, FIRST_VALIDATION_SEED + 2000 + sizes.tuning)
+    few = with_target(task, simulated_cases(task, seeds))
+    images, masks = [case.image for case in few], [case.mask for case in few]
+    trials = {
+        "with masks": tune(clip, task, images, grid, masks, progress=False),
+        "without": tune(clip, task, images, grid, progress=False),
+    }
+    cases = held_out(task, sizes, sizes.slow)
+    return {
+        name: {
+            "trials": [{**_settings(trial.preset), "score": round(trial.score, 4)} for trial in tried],
+            "held out": _on_target(tried[0].preset.method, clip, preset.text(clip, task), cases),
+        }
+        for name, tried in trials.items()
+    }
+
+
+PARTS: dict[str, Callable[[Clip, str, Sizes], dict[str, Any]]] = {
+    part.__name__: part for part in (methods, prompts, forgetting, presence, tuning)
+}
+
+
+def run(job: tuple[str, str, Sizes, Path]) -> Path:
+    """Measure one part of one task, unless that is done already; returns the file with the answer."""
+    part, task, sizes, folder = job
+    path = folder / f"{part}_{task}.json"
+    if not path.exists():
+        torch.set_num_threads(1)
+        write_json(path, PARTS[part](load_clip(MODEL), task, sizes), indent=None)
+    return path
+
+
+def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:
+    """Measure all parts that are not done yet, and write the results."""
+    work.mkdir(parents=True, exist_ok=True)
+    jobs = [(part, task, sizes, work) for part in PARTS for task in TASKS]
+    found: dict[str, Any] = {part: {} for part in PARTS}
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for (part, task, *_), path in zip(jobs, pool.imap(run, jobs), strict=True):
+            found[part][task] = json.loads(path.read_text(encoding="utf-8"))
+            print(f"{part}, {task}: {path}", flush=True)
+    about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, **machine()}
+    presets = {task: asdict(preset) for task, preset in PRESETS[MODEL].items()}
+    path = results or work / "saliency_checks.json"
+    write_json(path, {**about, "presets": presets, **found}, indent=None)
+    print(f"wrote {path}", flush=True)
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(".cache/saliency_checks"), metavar="FOLDER",
+                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
+    parser.add_argument("--results", type=Path, help="file to write; saliency_checks.json in the folder if not given")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parts side by side; %(default)s")
+    parser.add_argument("--quick", action="store_true", help="a run of a minute that proves that the recipe runs")
+    options = parser.parse_args(arguments)
+    sizes, folder = (QUICK, options.work / "quick") if options.quick else (Sizes(), options.work)
+    check(sizes, folder, options.results, options.processes)
+
+
+def _on_target(method: Method, clip: Clip, text: object, cases: Sequence[Case]) -> dict[str, list[float]]:
+    """Pointing, coverage and best DSC of the maps, and how faithful they are to the model, one number an image."""
+    images = [case.image for case in cases]
+    maps = method(clip, images, text)
+    pairs = [(found, case.mask) for found, case in zip(maps, cases, strict=True)]
+    return {
+        "pointing": [int(points_at(*pair)) for pair in pairs],
+        "coverage": _short([coverage(*pair) for pair in pairs]),
+        "best DSC": _short([best_dice(*pair) for pair in pairs]),
+        "faithfulness": _short(deletion_insertion(clip, images, text, maps).score),
+    }
+
+
+def _settings(preset: Preset) -> dict[str, float]:
+    return {name: getattr(preset, name) for name in ("layer", "beta", "variance")}
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 4) for value in values]
+
+
+def _hill(size: tuple[int, int]) -> np.ndarray:
+    rows, columns = (np.linspace(-1, 1, side) for side in size)
+    return np.exp(-2 * (rows[:, None] ** 2 + columns**2)).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()
