@@ -267,18 +267,19 @@ def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: 
     return figure
 
 
-def bars(values: Mapping[str, float], xlabel: str) -> Figure:
+def bars(names: Sequence[str], values: Sequence[float], xlabel: str) -> Figure:
     """Values as bars, one a row, in their order from top to bottom.
 
     Args:
-        values: by the name that stands beside the bar; names may repeat if they are made to differ by spaces.
+        names: what stands beside each bar; they may repeat.
+        values: one a name.
         xlabel: what is shown, with its unit.
     """
-    figure = _new_figure(WIDTH, 0.8 + 0.3 * len(values))
+    figure = _new_figure(WIDTH, 0.8 + 0.3 * len(names))
     axes = figure.subplots()
-    axes.barh(range(len(values)), list(values.values()), height=0.7, color=BLUE)
-    axes.set_yticks(range(len(values)), list(values))
-    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.barh(range(len(names)), values, height=0.7, color=BLUE)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(xlabel)
     sns.despine(figure)
     return figure

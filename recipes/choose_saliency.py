@@ -37,10 +37,17 @@ RANKED_BY = ("DSC after SAM", "pointing")
 def grid(
     kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float]
 ) -> list[Preset]:
-    """Every combination, with every number of clusters and margin, and with and without the absent prompt."""
+    """Every combination, with every number of clusters and margin, with and without moved views and absent prompt.
+
+    Kinds of prompts that are joined by a plus sign are asked together, as the mean of each: ``"P0+P1"``.
+    """
     maps = [
-        saliency.Preset(*choice, samples=5, standardize=True, views=True, against_absent=against)
-        for *choice, against in itertools.product(kinds, layers, betas, variances, (False, True))
+        saliency.Preset(
+            tuple(kinds_.split("+")), *choice, samples=5, standardize=True, views=views, against_absent=against
+        )
+        for kinds_, *choice, views, against in itertools.product(
+            kinds, layers, betas, variances, (False, True), (False, True)
+        )
     ]
     return [Preset(*choice) for choice in itertools.product(maps, CLUSTERS, MARGINS)]
 
@@ -84,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS), help=", ".join(TASKS)
     )
     parser.add_argument(
-        "--kinds", nargs="+", metavar="KIND", choices=PROMPT_KINDS, default=["P0", "P1", "P2"],
-        help=f"of prompts: {', '.join(PROMPT_KINDS)}",
+        "--kinds", nargs="+", metavar="KIND", default=["P0", "P1", "P2", "P0+P1+P2"],
+        help=f"of prompts: {', '.join(PROMPT_KINDS)}, or several joined by +",
     )  # fmt: skip
     parser.add_argument(
         "--layers", nargs="+", type=int, metavar="LAYER", default=[5], help="blocks of the image tower, from 0"

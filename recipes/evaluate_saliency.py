@@ -55,7 +55,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         task: Preset(saliency.PRESETS["tiny"][task], clusters, margin)
         for task, (clusters, margin) in {
-            "breast_ultrasound": (2, 0.0),
+            "breast_ultrasound": (2, -0.1),
             "brain_mri": (3, 0.0),
             "lung_xray": (2, 0.1),
             "lung_ct": (3, 0.0),

@@ -56,8 +56,9 @@ from .simulated_data import FIRST_VALIDATION_SEED
 
 MODEL = "tiny"
 WITHOUT_REGIONS = "tiny-base"
-NONSENSE = "above or below the left of the right"
-PUBLISHED = Preset("P2", layer=4, beta=0.1)  # as the released code: unit noise, whatever the size of the tokens
+NONSENSE = "above the left of the right and below with the"
+PUBLISHED = Preset(("P2",), layer=4, beta=0.1)  # as the released code: unit noise, whatever the size of the tokens
+LADDER = ("as published", "tokens standardised", "layer and β", "variance", "prompts", "M2IB")
 ALPHA = 0.05
 
 
@@ -106,13 +107,12 @@ def ladder(task: str) -> dict[str, Preset]:
         {"views": goal.views},
     ):
         steps.append(replace(steps[-1], **change))
-    names = ("as published", "tokens standardised", "layer and β", "variance", "prompts", "M2IB")
-    return dict(zip(names, steps, strict=True))
+    return dict(zip(LADDER, steps, strict=True))
 
 
-def baselines() -> dict[str, Method]:
-    """Other methods, on the same moved views."""
-    return {name: moved_views(method) for name, method in SINGLE.items()}
+def as_preset(method: Method, task: str) -> Method:
+    """Another method, on moved views where the preset uses them."""
+    return moved_views(method) if PRESETS[MODEL][task].views else method
 
 
 def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
@@ -126,13 +126,14 @@ def methods(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     for name, preset in ladder(task).items():
         found[name] = _on_target(preset.method, clip, preset.text(clip, task), cases)
     text = PRESETS[MODEL][task].text(clip, task)
-    for name, method in baselines().items():
-        found[name] = _on_target(method, clip, text, cases[: sizes.slow if name == "gScoreCAM" else None])
+    for name, method in SINGLE.items():
+        few = cases[: sizes.slow if name == "gScoreCAM" else None]
+        found[name] = _on_target(as_preset(method, task), clip, text, few)
     found["middle of the image"] = _on_target(centre, clip, text, cases)
     base = load_clip(WITHOUT_REGIONS)
     text = PRESETS[MODEL][task].text(base, task)
     found["M2IB, captions only"] = _on_target(PRESETS[MODEL][task].method, base, text, cases[: sizes.slow])
-    found["GradCAM, captions only"] = _on_target(moved_views(grad_cam), base, text, cases[: sizes.slow])
+    found["GradCAM, captions only"] = _on_target(as_preset(grad_cam, task), base, text, cases[: sizes.slow])
     return found
 
 
@@ -146,7 +147,7 @@ def prompts(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     }
     images, masks = [case.image for case in cases], [case.mask for case in cases]
     found = {}
-    for name, method in (("M2IB", preset.method), ("GradCAM", moved_views(grad_cam))):
+    for name, method in (("M2IB", preset.method), ("GradCAM", as_preset(grad_cam, task))):
         checked = specificity(method, clip, images, asked, masks)
         found[name] = {
             prompt: {

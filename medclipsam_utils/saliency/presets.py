@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,13 +31,14 @@ class Preset:
     """How the saliency of a target is made with M2IB.
 
     Attributes:
-        prompts: kind of the task's prompts whose mean is asked, ``"P0"`` to ``"P3"``.
+        prompts: kinds of the task's prompts whose mean is asked, such as ``("P0", "P2")``; a kind with more sentences
+            does not count more.
         layer, beta, variance, samples, standardize: see :func:`~medclipsam_utils.saliency.m2ib`.
         views: average over four views moved by half a patch, see :func:`~medclipsam_utils.saliency.moved_views`.
         against_absent: ask for the direction from the absent prompt to the prompt, instead of for the prompt alone.
     """
 
-    prompts: str
+    prompts: tuple[str, ...]
     layer: int
     beta: float
     variance: float = 1.0
@@ -57,31 +59,32 @@ class Preset:
     def text(self, clip: Clip, task: str | Task) -> Tensor:
         """What is asked for the target of a task, float32 [D] of length 1."""
         task = get_task(task)
-        prompt = mean_features(clip, task.prompts[self.prompts])
+        kinds = torch.stack([mean_features(clip, task.prompts[kind]) for kind in self.prompts])
+        prompt = functional.normalize(kinds.mean(0), dim=0)
         if not self.against_absent:
             return prompt
         return functional.normalize(prompt - mean_features(clip, task.absent_prompt), dim=0)
 
 
-_tiny = partial(Preset, layer=5, samples=5, standardize=True, views=True)
+_tiny = partial(Preset, layer=5, samples=5, standardize=True)
 
 #: By model and by task. Read-only.
 PRESETS: Mapping[str, Mapping[str, Preset]] = MappingProxyType(
     {
         "tiny": MappingProxyType(
             {
-                "breast_ultrasound": _tiny("P2", beta=0.1, variance=4.0),
-                "brain_mri": _tiny("P2", beta=0.1, variance=4.0),
-                "lung_xray": _tiny("P1", beta=0.03, variance=4.0),
-                "lung_ct": _tiny("P1", beta=0.03, variance=16.0),
+                "breast_ultrasound": _tiny(("P1",), beta=0.03, variance=4.0, views=True),
+                "brain_mri": _tiny(("P2",), beta=0.1, variance=4.0, views=True, against_absent=True),
+                "lung_xray": _tiny(("P0", "P1", "P2"), beta=0.03, variance=4.0),
+                "lung_ct": _tiny(("P1",), beta=0.03, variance=32.0, views=True),
             }
         ),
         "biomedclip": MappingProxyType(
             {
-                "breast_ultrasound": Preset("P3", layer=9, beta=1.0),
-                "brain_mri": Preset("P3", layer=9, beta=2.0),
-                "lung_xray": Preset("P0", layer=9, beta=1.0),
-                "lung_ct": Preset("P2", layer=9, beta=1.0),
+                "breast_ultrasound": Preset(("P3",), layer=9, beta=1.0),
+                "brain_mri": Preset(("P3",), layer=9, beta=2.0),
+                "lung_xray": Preset(("P0",), layer=9, beta=1.0),
+                "lung_ct": Preset(("P2",), layer=9, beta=1.0),
             }
         ),
     }

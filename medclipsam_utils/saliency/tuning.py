@@ -44,7 +44,11 @@ class Trial:
 
 
 def preset_grid(
-    prompts: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float] = (1.0,), **others
+    prompts: Sequence[tuple[str, ...]],
+    layers: Sequence[int],
+    betas: Sequence[float],
+    variances: Sequence[float] = (1.0,),
+    **others,
 ) -> list[Preset]:
     """Every combination; ``others`` are the same in all of them, see :class:`~medclipsam_utils.saliency.Preset`."""
     choices = itertools.product(prompts, layers, betas, variances)
@@ -93,7 +97,8 @@ def tune(
     trials = []
     for preset in tqdm(presets, "settings", disable=not progress):
         text = preset.text(clip, task)
-        key = f"{data} {task.name} {json.dumps([asdict(preset), task.prompts[preset.prompts], task.absent_prompt])}"
+        said = [task.prompts[kind] for kind in preset.prompts]
+        key = f"{data} {task.name} {json.dumps([asdict(preset), said, task.absent_prompt])}"
         if key not in kept:
             maps = preset.method(clip, images, text)
             if masks is None:

@@ -151,6 +151,6 @@ def test_a_map_covers_its_image_and_marks_its_peak():
 
 
 def test_bars_read_from_top_to_bottom():
-    (axes,) = bars({"tumour": 1.0, "a": 0.25}, "saliency").axes
-    assert [bar.get_width() for bar in axes.patches] == [1, 0.25] and axes.get_xlabel() == "saliency"
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["tumour", "a"] and axes.yaxis_inverted()
+    (axes,) = bars(["a", "tumour", "a"], [1.0, 0.25, 0.5], "saliency").axes
+    assert [bar.get_width() for bar in axes.patches] == [1, 0.25, 0.5] and axes.get_xlabel() == "saliency"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "tumour", "a"] and axes.yaxis_inverted()

@@ -289,7 +289,7 @@ class TestSaliencyMap:
     def test_directions_from_the_absent_prompt(self):
         clip = Dictionary()
         plain, against = (
-            evaluate_saliency.text_features(clip, "lung_ct", saliency.Preset("P0", 5, 0.1, against_absent=value))
+            evaluate_saliency.text_features(clip, "lung_ct", saliency.Preset(("P0",), 5, 0.1, against_absent=value))
             for value in (False, True)
         )
         assert list(plain) == list(against) == ["right", "absent", "other organ"]
@@ -372,7 +372,11 @@ class TestPresets:
     def test_every_task_has_a_valid_one(self):
         assert list(PRESETS) == list(TASKS) == list(OTHER_TASK)
         for preset in PRESETS.values():
-            assert preset.saliency.prompts in PROMPT_KINDS and preset.clusters in CLUSTERS and preset.margin in MARGINS
+            assert (
+                set(preset.saliency.prompts) <= set(PROMPT_KINDS)
+                and preset.clusters in CLUSTERS
+                and preset.margin in MARGINS
+            )
 
     def test_the_wrong_organ_is_another_one(self):
         for task, other in OTHER_TASK.items():
@@ -382,7 +386,7 @@ class TestPresets:
 @pytest.mark.filterwarnings(UNKNOWN_WORDS)
 class TestRun:
     # The last block is the cheapest: nothing but the pooling is run again in each step.
-    CHEAP = {task: Preset(saliency.Preset("P0", 5, 0.1, samples=1), clusters=3, margin=0.1) for task in TASKS}  # noqa: RUF012
+    CHEAP = {task: Preset(saliency.Preset(("P0",), 5, 0.1, samples=1), clusters=3, margin=0.1) for task in TASKS}  # noqa: RUF012
 
     def test_end_to_end(self, models, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(evaluate, "PRESETS", self.CHEAP)

@@ -27,7 +27,7 @@ from medclipsam_utils.simulate import simulate
 from medclipsam_utils.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CHEAP = Preset("P0", layer=5, beta=0.1, samples=1)
+CHEAP = Preset(("P0",), layer=5, beta=0.1, samples=1)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ class TestPreset:
 
     def test_every_field_acts(self, tiny, samples):
         image, kept = samples[0].image, {}
-        changes = {"prompts": "P2", "layer": 4, "beta": 1.0, "variance": 4.0, "samples": 2, "standardize": True,
+        changes = {"prompts": ("P2",), "layer": 4, "beta": 1.0, "variance": 4.0, "samples": 2, "standardize": True,
                    "views": True, "against_absent": True}  # fmt: skip
         assert set(changes) == set(Preset.__dataclass_fields__)
         for name, value in changes.items():
@@ -59,8 +59,11 @@ class TestPreset:
     def test_what_is_asked(self, tiny):
         prompt = mean_features(tiny, TASKS["lung_ct"].prompts["P2"])
         absent = mean_features(tiny, TASKS["lung_ct"].absent_prompt)
-        assert torch.equal(Preset("P2", 5, 0.1).text(tiny, "lung_ct"), prompt)
-        against = Preset("P2", 5, 0.1, against_absent=True).text(tiny, TASKS["lung_ct"])
+        assert torch.equal(Preset(("P2",), 5, 0.1).text(tiny, "lung_ct"), prompt)
+        first = mean_features(tiny, TASKS["lung_ct"].prompts["P0"])
+        both = Preset(("P0", "P2"), 5, 0.1).text(tiny, "lung_ct")
+        torch.testing.assert_close(both, F.normalize(first + prompt, dim=0))
+        against = Preset(("P2",), 5, 0.1, against_absent=True).text(tiny, TASKS["lung_ct"])
         torch.testing.assert_close(against, F.normalize(prompt - absent, dim=0))
 
     def test_the_map_of_a_task(self, tiny, samples):
@@ -82,10 +85,10 @@ class TestPreset:
 
 
 class TestTune:
-    GRID = preset_grid(["P0"], [4, 5], [0.1, 10.0], [1.0, 4.0], samples=1)
+    GRID = preset_grid([("P0",)], [4, 5], [0.1, 10.0], [1.0, 4.0], samples=1)
 
     def test_every_combination(self):
-        assert len(self.GRID) == 8 and self.GRID[1] == Preset("P0", 4, 0.1, 4.0, samples=1)
+        assert len(self.GRID) == 8 and self.GRID[1] == Preset(("P0",), 4, 0.1, 4.0, samples=1)
 
     @pytest.mark.parametrize("labelled", [True, False])
     def test_the_best_comes_first_and_says_whether_labels_were_used(self, tiny, samples, labelled):

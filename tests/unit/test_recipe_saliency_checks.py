@@ -1,0 +1,63 @@
+"""The recipe that checks saliency: the steps of its ladder, and a small run from end to end that can be interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from medclipsam_utils.saliency import PRESETS, Preset
+from medclipsam_utils.tasks import TASKS
+from recipes import saliency_checks
+from recipes.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder, run
+from recipes.simulated_data import FIRST_VALIDATION_SEED
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_ladder_leads_from_the_paper_to_the_preset(task):
+    steps = ladder(task)
+    assert tuple(steps) == LADDER
+    assert steps["as published"] == PUBLISHED and not PUBLISHED.standardize and PUBLISHED.variance == 1
+    assert steps["M2IB"] == PRESETS["tiny"][task]
+    changed = [
+        {field.name for field in dataclasses.fields(Preset) if getattr(old, field.name) != getattr(new, field.name)}
+        for old, new in zip(list(steps.values())[:-1], list(steps.values())[1:], strict=True)
+    ]
+    assert sum(map(len, changed)) == len(set.union(*changed))  # nothing is changed twice
+
+
+def test_held_out_seeds_are_nobody_elses():
+    assert Sizes().first_held_out + Sizes().held_out <= FIRST_VALIDATION_SEED
+
+
+def test_the_middle_of_an_image():
+    (found,) = centre(None, [np.zeros((31, 21, 3), np.uint8)], None)
+    assert np.unravel_index(found.argmax(), found.shape) == (15, 10) and found.dtype == np.float32
+
+
+def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(saliency_checks, "TASKS", {"lung_ct": TASKS["lung_ct"]})
+    for part in PARTS:  # as another process does it
+        run((part, "lung_ct", QUICK, tmp_path))
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*_lung_ct.json")}
+    assert len(kept) == len(PARTS)
+    results = json.loads(check(QUICK, tmp_path).read_text(), parse_constant=pytest.fail)  # no NaN, no infinity
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    methods = results["methods"]["lung_ct"]
+    assert set(methods) > {*LADDER, "GradCAM", "gScoreCAM", "rollout", "middle of the image"}
+    assert all(set(found["pointing"]) <= {0, 1} and len(found["pointing"]) == 2 for found in methods.values())
+    for method in ("M2IB", "GradCAM"):
+        prompts = results["prompts"]["lung_ct"][method]
+        assert list(prompts) == ["right", "other organ", "absent", "nonsense"]
+        assert prompts["right"]["correlation"] == [1, 1] and prompts["other organ"]["correlation"] != [1, 1]
+    assert next(iter(results["forgetting"]["lung_ct"]["rollout"])) == "head"
+    presence = results["presence"]["lung_ct"]
+    assert len(presence["calibration"]) == 19 and presence["reported with"] == [1, 1]
+    for way in ("with masks", "without"):
+        trials = results["tuning"]["lung_ct"][way]["trials"]
+        assert len(trials) == 2 and trials[0]["score"] >= trials[1]["score"]
+    assert (
+        results["presets"]["lung_ct"]["beta"] == PRESETS["tiny"]["lung_ct"].beta and results["sizes"]["held_out"] == 2
+    )
