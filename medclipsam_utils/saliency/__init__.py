@@ -33,11 +33,11 @@ from .faithfulness import Faithfulness, deletion_insertion
 from .information_bottleneck import Bottleneck, information, m2ib, patch_information
 from .inputs import Method
 from .maps import best_dice, coverage, points_at
+from .model_randomisation import map_correlation, randomisation
 from .presence import Presence, calibrate_presence, mean_features
 from .presets import PRESETS, Preset, saliency_for
-from .randomisation import map_correlation, randomisation
+from .prompt_specificity import Specificity, specificity
 from .rollout import attention_rollout
-from .specificity import Specificity, specificity
 from .tuning import Trial, preset_grid, tune
 from .views import moved_views
 from .words import WordSaliency, m2ib_text

@@ -17,7 +17,7 @@ from ..models import Clip
 from ..models.clip import Image
 from .inputs import Method, Text
 from .maps import coverage, points_at
-from .randomisation import map_correlation
+from .model_randomisation import map_correlation
 
 
 @dataclass(frozen=True, eq=False)
