@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .images import ImageError, MedicalImage, read_image, write_mask
@@ -11,6 +12,7 @@ from .tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from .models import Clip, load_clip, load_sam
+    from .pipeline import Segmentation, Segmenter
 
 __all__ = [
     "TASKS",
@@ -18,6 +20,8 @@ __all__ = [
     "ImageError",
     "MedicalImage",
     "Sample",
+    "Segmentation",
+    "Segmenter",
     "Task",
     "dice",
     "load_clip",
@@ -29,14 +33,16 @@ __all__ = [
 ]
 
 
+_LATER = {"Clip": "models", "load_clip": "models", "load_sam": "models"}
+_LATER |= {"Segmentation": "pipeline", "Segmenter": "pipeline"}
+
+
 def __getattr__(name: str) -> Any:
     """The models' names when they are first used (PEP 562): importing torch, open_clip and the like takes seconds."""
-    if name not in ("Clip", "load_clip", "load_sam"):
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import models
-
-    return getattr(models, name)
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "Clip", "load_clip", "load_sam"]
+    return [*globals(), *_LATER]

@@ -149,6 +149,7 @@ def show_maps(
     titles: Sequence[str],
     masks: Sequence[np.ndarray | None] | None = None,
     columns: int = 3,
+    predictions: Sequence[np.ndarray | None] | None = None,
 ) -> Figure:
     """Saliency maps over their images, side by side, with a cross at each peak.
 
@@ -161,13 +162,14 @@ def show_maps(
         titles: one an image.
         masks: bool [H, W] or None for each image, the references, drawn as outlines.
         columns: pictures in a row; more than 3 are hard to read on a phone.
+        predictions: the same as masks, drawn as dashed outlines.
 
     Raises:
         ValueError: no images, or another number of maps, titles or masks.
     """
     if len(maps) != len(images):
         raise ValueError(f"{len(images)} images but {len(maps)} maps: give one for each image, or None")
-    figure = show_views(images, titles, masks, columns=columns)
+    figure = show_views(images, titles, masks, predictions, columns)
     for axes, saliency in zip(figure.axes, maps, strict=False):
         if saliency is not None and saliency.any():
             axes.imshow(saliency, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.6 * np.clip(saliency, 0, 1))

@@ -24,10 +24,18 @@ from medclipsam_utils.saliency import coverage
 from medclipsam_utils.tasks import PROMPT_KINDS
 
 from .evaluate import say
-from .evaluate_saliency import BATCH, CLUSTERS, MARGINS, Preset, score_map, segment_from_mask, text_features
+from .evaluate_saliency import (
+    BATCH,
+    CLUSTERS,
+    MARGINS,
+    Preset,
+    coarse_mask,
+    score_map,
+    segment_from_mask,
+    text_features,
+)
 from .evaluation_cases import Case, simulated_cases, with_target
 from .evaluation_tables import column, summarise, table
-from .saliency_masks import coarse_mask
 from .simulated_data import FIRST_VALIDATION_SEED
 
 MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage", "coverage, less other organ's")

@@ -14,11 +14,10 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
+from medclipsam_utils.visual_prompts import box_of, predict_mask
 
 from .evaluate_saliency import PRESETS, text_features
-from .evaluate_sam import segment_boxes
 from .evaluation_cases import simulated_cases, with_target
-from .sam_prompts import box_of
 
 TITLES = ("map for the target", "map for its absence", "SAM, true box")
 
@@ -32,7 +31,7 @@ def draw(seed: int = 0) -> Figure:
         preset = PRESETS[task].saliency
         texts = text_features(clip, task, preset)
         predictor.set_image(case.image)
-        found = segment_boxes(predictor, [box_of(part) for part in case.parts])
+        found = predict_mask(predictor, [box_of(part) for part in case.parts])
         titles = (TASKS[task].modality, *TITLES[:2], f"{TITLES[2]}: {dice(found, case.mask):.2f}")
         for axes, title, prediction in zip(row, titles, (None, None, None, found), strict=True):
             show_image(case.image, case.mask, prediction, title=title, axes=axes)

@@ -18,13 +18,14 @@ from segment_anything import SamPredictor
 from medclipsam_utils import TASKS, saliency
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
+from medclipsam_utils.pipeline import CONFIGS
+from medclipsam_utils.postprocess import binarize, component_at, largest_components
 from medclipsam_utils.saliency import coverage, points_at
+from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
-from .evaluate_sam import fill_boxes, move_sides, segment_boxes, segment_zoomed
-from .evaluation_cases import Case, largest_parts
+from .evaluate_sam import fill_boxes, segment_zoomed
+from .evaluation_cases import LEAST_SHARE, Case
 from .evaluation_tables import column, compare, show, show_difference, summarise, table
-from .saliency_masks import coarse_mask
-from .sam_prompts import box_of
 from .wordless_rule import largest_dark_spots
 
 CLUSTERS = (2, 3)
@@ -52,15 +53,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        task: Preset(saliency.PRESETS["tiny"][task], clusters, margin)
-        for task, (clusters, margin) in {
-            "breast_ultrasound": (2, -0.1),
-            "brain_mri": (3, 0.0),
-            "lung_xray": (2, 0.1),
-            "lung_ct": (3, 0.0),
-        }.items()
-    }
+    {task: Preset(config.saliency, config.clusters, config.margin) for task, config in CONFIGS["tiny"].items()}
 )
 
 
@@ -97,15 +90,25 @@ def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[
     }
 
 
-def coarse_boxes(coarse: np.ndarray, n_structures: int) -> list[np.ndarray]:
-    """A box around each component of a coarse mask; none if it is empty."""
-    return [box_of(part) for part in largest_parts(coarse, n_structures)]
+def coarse_mask(saliency_map: np.ndarray, clusters: int, n_structures: int) -> np.ndarray:
+    """Mask bool [H, W] of a map [H, W]: the highest cluster of k-means, and of that a component or several.
+
+    With 2 clusters a small bright peak drowns in what is half bright; 3 clusters keep them apart.
+
+    Args:
+        saliency_map: the map; one of zeros gives an empty mask.
+        clusters: of k-means.
+        n_structures: 1 keeps the component that holds the peak, more keeps that many of the largest.
+    """
+    high = binarize(saliency_map, clusters=clusters)
+    if n_structures > 1:
+        return largest_components(high, n_structures, LEAST_SHARE)
+    return component_at(high, *np.unravel_index(saliency_map.argmax(), high.shape))
 
 
 def segment_from_mask(predictor: SamPredictor, coarse: np.ndarray, n_structures: int, margin: float) -> np.ndarray:
     """SAM's mask from the boxes around a coarse mask, on the image that was set."""
-    boxes = coarse_boxes(coarse, n_structures)
-    return segment_boxes(predictor, [move_sides(box, margin, coarse.shape) for box in boxes])
+    return predict_mask(predictor, boxes_from_mask(coarse, margin=margin, n=n_structures))
 
 
 def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[str, Any]:
@@ -170,12 +173,12 @@ def _score(
         row |= {f"{measure}, {prompt}": score for measure, score in score_map(saliency_map, own, case).items()}
     row |= {_by_kmeans(clusters): dice(mask, case.mask) for clusters, mask in coarse.items()}
     chosen, rule = coarse[preset.clusters], largest_dark_spots(case.image, count)
-    row["filled coarse box"] = dice(fill_boxes(coarse_boxes(chosen, count), case.mask.shape), case.mask)
+    row["filled coarse box"] = dice(fill_boxes(boxes_from_mask(chosen, n=count), case.mask.shape), case.mask)
     predictor.set_image(case.image)
     for margin in MARGINS:
         row[_after_sam(margin)] = dice(segment_from_mask(predictor, chosen, count, margin), case.mask)
     row["rule"] = dice(rule, case.mask)
     row["SAM on rule"] = dice(segment_from_mask(predictor, rule, count, margin=0.0), case.mask)
-    boxes = [move_sides(box, preset.margin, case.mask.shape) for box in coarse_boxes(chosen, count)]
+    boxes = boxes_from_mask(chosen, margin=preset.margin, n=count)
     row["pipeline, zoomed"] = dice(segment_zoomed(predictor, case.image, boxes), case.mask)
     return row

@@ -13,10 +13,11 @@ import numpy as np
 from segment_anything import SamPredictor
 
 from medclipsam_utils.metrics import dice
+from medclipsam_utils.visual_prompts import box_of, predict_mask
 
 from .evaluation_cases import Case
 from .evaluation_tables import column, compare, show, show_difference, summarise, table
-from .sam_prompts import box_of, points_in
+from .sam_prompts import points_in
 
 TRUE_BOX, MOVED, OUTWARD = "true box", "box, sides ± 10 %", "box, sides out 0–30 %"
 ZOOMED = "true box, zoomed"
@@ -50,12 +51,6 @@ def sam_table(summaries: dict[str, dict[str, Any]]) -> str:
         rows.append([f"{name} − {FILLED}{TRUE_BOX}", *gains])
     rows.append(["images", *(summaries[task][TRUE_BOX]["n"] for task in tasks)])
     return table(["prompt", *tasks], rows)
-
-
-def segment_boxes(predictor: SamPredictor, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """The union, bool [H, W], of SAM's masks for boxes on the image that was set; no box gives an empty mask."""
-    masks = [predictor.predict(box=box, multimask_output=False)[0][0] for box in boxes]
-    return np.any(masks, axis=0) if masks else np.zeros(predictor.original_size, dtype=bool)
 
 
 def segment_zoomed(predictor: SamPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
@@ -124,7 +119,7 @@ def _score(predictor: SamPredictor, case: Case, rng: np.random.Generator) -> dic
     row: dict[str, Any] = {"name": case.name, "finding": case.finding}
     for name, (low, high) in BOX_KINDS.items():
         moved = [move_sides(box, rng.uniform(low, high, 4), shape) for box in boxes]
-        row[name] = dice(segment_boxes(predictor, moved), case.mask)
+        row[name] = dice(predict_mask(predictor, moved), case.mask)
         row[FILLED + name] = dice(fill_boxes(moved, shape), case.mask)
     for name, count in POINT_KINDS.items():
         points = [points_in(part, count, rng) for part in case.parts]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from skimage.measure import label
 
 from medclipsam_utils import TASKS, simulate
 from medclipsam_utils.datasets.folders import read_binary_mask
 from medclipsam_utils.images import read_image
+from medclipsam_utils.postprocess import components
 from medclipsam_utils.simulate import FINDINGS, Sample
 
 LUNGS = ("left lung", "right lung")
@@ -67,14 +67,6 @@ def real_cases(folder: Path, task: str) -> list[Case]:
     return [_from_files(path, masks, TASKS[task].n_structures) for path in _files(folder / task / "images")]
 
 
-def largest_parts(mask: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
-    """Up to ``count`` connected parts of a mask, the largest first; without tiny ones, and none if it is empty."""
-    parts = label(mask)
-    sizes = np.bincount(parts.ravel())[1:]
-    largest = np.argsort(-sizes, kind="stable")[:count]
-    return tuple(parts == 1 + part for part in largest if sizes[part] >= LEAST_SHARE * sizes.max())
-
-
 def _from_sample(sample: Sample) -> Case:
     lungs = tuple(sample.structures[name] for name in LUNGS if name in sample.structures)
     parts = tuple(lung for lung in lungs if lung.any()) or (sample.mask,)
@@ -93,4 +85,4 @@ def _from_files(path: Path, masks: dict[str, Path], n_structures: int) -> Case:
         raise ValueError(f"{path} is {image.shape[:2]} pixels and its mask {mask.shape}: export both at the same size")
     if not mask.any():
         raise ValueError(f"the mask of {path} is empty: only images that show the target are measured")
-    return Case(path.stem, image, mask, largest_parts(mask, n_structures))
+    return Case(path.stem, image, mask, tuple(components(mask, n_structures, LEAST_SHARE)))

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
+from medclipsam_utils.visual_prompts import box_of
 
 from .evaluate_sam import fill_boxes, move_sides
 from .sam_examples import target_masks
-from .sam_prompts import Prompts, box_of, points_in
+from .sam_prompts import Prompts, points_in
 from .sam_steps import decode, embed
 from .simulated_data import Images
 

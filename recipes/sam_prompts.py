@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medclipsam_utils.visual_prompts import box_of
+
 BOX, LOOSE_BOX, ONE_POINT, POINTS, BOX_AND_POINT = "box", "loose box", "one point", "points", "box and point"
 KINDS = (BOX, LOOSE_BOX, ONE_POINT, POINTS, BOX_AND_POINT)
 LOOSENESS = (0.05, 0.1, 0.2, 0.35)
@@ -50,12 +52,6 @@ def draw_prompts(kind: str, masks: np.ndarray, inside: np.ndarray, rng: np.rando
         boxes = np.stack([_any_box(LOOSE_BOX, mask, rng) for mask in masks])
         return Prompts(boxes, points, np.ones(points.shape[:2], dtype=np.int64))
     raise ValueError(f"unknown kind of prompt {kind!r}: choose from {', '.join(KINDS)}")
-
-
-def box_of(mask: np.ndarray) -> np.ndarray:
-    """float32 [4], the smallest box that holds a mask (bool [H, W], not empty)."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
 def loosen_box(box: np.ndarray, amount: float, rng: np.random.Generator, size: int) -> np.ndarray:

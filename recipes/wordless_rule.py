@@ -6,7 +6,9 @@ import numpy as np
 from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import clear_border
 
-from .evaluation_cases import largest_parts
+from medclipsam_utils.postprocess import largest_components
+
+from .evaluation_cases import LEAST_SHARE
 
 
 def largest_dark_spots(image: np.ndarray, count: int) -> np.ndarray:
@@ -17,5 +19,4 @@ def largest_dark_spots(image: np.ndarray, count: int) -> np.ndarray:
         count: how many structures the target has. The mask is empty where there is no such region.
     """
     smooth = gaussian(image[..., 0].astype(float), sigma=3)
-    parts = largest_parts(clear_border(smooth < threshold_otsu(smooth)), count)
-    return np.any(parts, axis=0) if parts else np.zeros(image.shape[:2], dtype=bool)
+    return largest_components(clear_border(smooth < threshold_otsu(smooth)), count, LEAST_SHARE)

@@ -23,21 +23,19 @@ from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from recipes import choose_saliency, evaluate, evaluate_saliency
 from recipes.evaluate_clip import classify_findings, classify_tasks, presence, retrieval
-from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_boxes, score_map
+from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_mask, score_map
 from recipes.evaluate_sam import (
     COLUMNS,
     TRUE_BOX,
     fill_boxes,
     move_sides,
     score_sam,
-    segment_boxes,
     segment_points,
     segment_zoomed,
     view_around,
 )
-from recipes.evaluation_cases import Case, largest_parts, real_cases, rotated, simulated_cases, with_target
+from recipes.evaluation_cases import Case, real_cases, rotated, simulated_cases, with_target
 from recipes.evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
-from recipes.saliency_masks import coarse_mask, highest_cluster
 from recipes.wordless_rule import largest_dark_spots
 
 ROWS, COLUMNS_OF_PIXELS = np.mgrid[:64, :64]
@@ -98,12 +96,6 @@ class TestCases:
         assert with_target("breast_ultrasound", cases) == ["benign0", "malignant1", "benign2", "malignant3", "benign4"]
         assert rotated(cases, list(cases)) == ["benign0", "malignant1", "normal2", "benign3", "malignant4"]
 
-    def test_the_largest_parts_without_specks(self):
-        large, middle, speck = rectangle(0, 0, 20, 20), rectangle(30, 0, 40, 10), rectangle(50, 0, 53, 3)
-        np.testing.assert_array_equal(largest_parts(large | middle | speck, 3), [large, middle])
-        np.testing.assert_array_equal(largest_parts(large | middle | speck, 1), [large])
-        assert largest_parts(np.zeros((4, 4), bool), 2) == ()
-
 
 class TestRealCases:
     def save(self, folder, name, image, mask):
@@ -154,8 +146,9 @@ class TestBoxes:
         answers = []
         predictor = SimpleNamespace(
             set_image=lambda image: None,
+            is_image_set=True,
             original_size=(64, 64),
-            predict=lambda *points, box=None, multimask_output: (
+            predict=lambda *points, box=None, **_: (
                 answers.append(box) or np.zeros((3, 64, 64), bool), np.array([0.1, 0.9, 0.2]), None
             ),
         )  # fmt: skip
@@ -181,15 +174,6 @@ class TestSam:
         np.testing.assert_array_equal(segment_points(predictor, [np.zeros((1, 2))]), masks[1])
         np.testing.assert_array_equal(segment_points(predictor, [np.zeros((2, 2))]), masks[0])
         assert asked == [(1, [1], True), (2, [1, 1], False)]
-
-    def test_the_answers_for_both_lungs_are_united(self):
-        predictor = SimpleNamespace(
-            original_size=(64, 64),
-            predict=lambda box, multimask_output: (fill_boxes([box], (64, 64))[None], np.array([1.0]), None),
-        )
-        boxes = [np.array([0, 0, 4, 4]), np.array([10, 10, 20, 20])]
-        np.testing.assert_array_equal(segment_boxes(predictor, boxes), fill_boxes(boxes, (64, 64)))
-        np.testing.assert_array_equal(segment_boxes(predictor, []), np.zeros((64, 64), bool))
 
     def test_views_around_boxes_by_hand(self):
         # A box of 40 × 20 pixels: a view of 80, around (120, 100); at the edge it is moved, not cut.
@@ -284,7 +268,7 @@ class TestSaliencyMap:
         case = Case("0", np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), bool), (np.ones((64, 64), bool),))
         empty = coarse_mask(found, 3, n_structures)
         assert score_map(found, empty, case) == {"pointing": 0, "coverage": 0, "coarse DSC": 0}
-        assert coarse_boxes(coarse_mask(found, 2, n_structures), n_structures) == []
+        assert not coarse_mask(found, 2, n_structures).any()
 
     def test_directions_from_the_absent_prompt(self):
         clip = Dictionary()
@@ -315,25 +299,6 @@ class TestCoarseMask:
     def test_two_structures_are_the_largest(self):
         np.testing.assert_array_equal(coarse_mask(self.MAP, 3, 2), self.PEAK | self.FAR)
         np.testing.assert_array_equal(coarse_mask(self.MAP + 1.0 * rectangle(45, 0, 47, 2), 3, 2), self.PEAK | self.FAR)
-
-    def test_boxes_hold_the_last_pixel(self):
-        np.testing.assert_array_equal(coarse_boxes(self.PEAK | self.FAR, 2), [[50, 50, 62, 62], [10, 10, 15, 15]])
-
-    def test_clusters_by_hand(self):
-        values = np.array([[0, 0, 0], [5, 5, 10.0]])
-        assert highest_cluster(values, 2).tolist() == [[False] * 3, [False, False, True]]  # means 2 and 10
-        assert highest_cluster(values, 3).tolist() == [[False] * 3, [False, False, True]]  # means 0, 5 and 10
-        assert highest_cluster(np.array([0, 5, 6, 10.0]), 2).tolist() == [False, False, True, True]  # 2.5, 8
-
-    @pytest.mark.parametrize("clusters", CLUSTERS)
-    def test_the_border_lies_halfway_between_the_means(self, clusters):
-        values = np.random.default_rng(1).gamma(1.0, size=2000)
-        means = values.min() + (np.arange(clusters) + 0.5) / clusters * np.ptp(values)
-        for _ in range(200):
-            nearest = np.abs(values[:, None] - means).argmin(axis=1)
-            means = np.array([values[nearest == cluster].mean() for cluster in range(clusters)])
-        found = highest_cluster(values, clusters)
-        assert np.mean(found == (nearest == clusters - 1)) > 0.995 and 0 < found.mean() < 0.5
 
 
 class TestRule:

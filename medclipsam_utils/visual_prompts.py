@@ -1,0 +1,203 @@
+"""From a coarse mask to what SAM is asked with, and from SAM's answers to one mask.
+
+SAM (Kirillov et al. 2023) answers a *visual prompt*: a box, points on the target (label 1) and beside it (label 0), or
+both. Section 3.3 of Koleilat et al. 2025 takes them from the coarse mask; its best prompts are boxes for breast, brain
+and CT and ten points for X-ray.
+
+Coordinates are pixels, x before y. A point is the index of its pixel. A box (x0, y0, x1, y1) holds the columns x0 to
+x1 − 1 and the rows y0 to y1 − 1, so that ``mask[y0:y1, x0:x1]`` is the *filled box*: the baseline of every box prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from segment_anything import SamPredictor
+
+from .postprocess import components
+
+VOTES = ("single", "average", "mrm", "staple")
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points for one question to SAM.
+
+    Attributes:
+        xy: float32 [P, 2].
+        labels: int64 [P], 1 on the target and 0 beside it.
+    """
+
+    xy: np.ndarray
+    labels: np.ndarray
+
+
+def box_of(mask: np.ndarray) -> np.ndarray:
+    """float32 [4], the smallest box that holds a mask, bool [H, W] and not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def boxes_from_mask(
+    mask: np.ndarray, *, per_component: bool = True, margin: float = 0.0, n: int | None = None
+) -> np.ndarray:
+    """Boxes around a mask.
+
+    Args:
+        mask: bool [H, W].
+        per_component: one around each connected component, the largest first; otherwise one around all.
+        margin: share of a box's width and height by which each side is moved outward (inward if negative), but not out
+            of the image.
+        n: at most so many; None for all.
+
+    Returns:
+        float32 [K, 4]; [0, 4] of an empty mask.
+    """
+    parts = components(mask, n) if per_component else [mask][: int(mask.any())]
+    boxes = np.array([box_of(part) for part in parts], dtype=np.float32).reshape(-1, 4)
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    moved = boxes + margin * np.stack([-width, -height, width, height], axis=1)
+    return np.clip(moved, 0, [mask.shape[1], mask.shape[0]] * 2).astype(np.float32)
+
+
+def points_from_mask(
+    mask: np.ndarray, n: int = 10, *, negatives: int = 0, where: str = "inside", seed: int = 0
+) -> Points:
+    """Points on a mask, and beside it.
+
+    Args:
+        mask: bool [H, W].
+        n: points on the mask; fewer where it has fewer pixels.
+        negatives: points beside it; fewer where there are fewer pixels.
+        where: ``"inside"`` draws from the half of the pixels that lie deepest (by distance to the border), so that a
+            coarse mask that is a little too large still gives points on the target; ``"random"`` draws from all, as the
+            paper does.
+        seed: the same seed gives the same points.
+
+    Returns:
+        :class:`Points`, those on the mask first; none on an empty mask.
+
+    Raises:
+        ValueError: another ``where``, or a negative number.
+    """
+    if where not in ("inside", "random"):
+        raise ValueError(f"where is {where!r}: choose inside or random")
+    if n < 0 or negatives < 0:
+        raise ValueError(f"n is {n} and negatives is {negatives}: give 0 or more")
+    generator = np.random.default_rng(seed)
+    drawn = [_draw(region, count, where, generator) for region, count in ((mask, n), (~mask, negatives))]
+    labels = np.repeat([1, 0], [len(points) for points in drawn])
+    return Points(np.concatenate(drawn).astype(np.float32), labels.astype(np.int64))
+
+
+def predict_mask(
+    predictor: SamPredictor,
+    boxes: np.ndarray | None = None,
+    points: Points | Sequence[Points] | None = None,
+    *,
+    vote: str = "single",
+) -> np.ndarray:
+    """SAM's mask of the image that was set; its embedding is computed once, however many prompts there are.
+
+    Args:
+        predictor: after ``set_image``.
+        boxes: float [K, 4] or [4], each a question of its own; the answers are united.
+        points: for all boxes alike, or one :class:`Points` a box. Without boxes, each :class:`Points` is a question.
+        vote: ``"single"`` takes SAM's one mask. The others ask for three and vote: ``"average"``, the mean of the masks
+            above ½; ``"mrm"``, their mean weighted by SAM's own estimate of their quality, stretched to 0 … 1, as in
+            the released code; ``"staple"``, the most likely truth if each mask has its own sensitivity and specificity
+            (Warfield et al. 2004).
+
+    Returns:
+        bool [H, W]; empty where there is nothing to ask with.
+
+    Raises:
+        ValueError: an unknown vote, another number of points than of boxes, or no image was set.
+    """
+    if vote not in VOTES:
+        raise ValueError(f"vote is {vote!r}: choose from {', '.join(VOTES)}")
+    if not predictor.is_image_set:
+        raise ValueError("SAM has no image yet: call predictor.set_image first")
+    found = np.zeros(predictor.original_size, dtype=bool)
+    for box, asked in _questions(boxes, points):
+        masks, quality, _ = predictor.predict(
+            point_coords=None if asked is None else asked.xy,
+            point_labels=None if asked is None else asked.labels,
+            box=box,
+            multimask_output=vote != "single",
+        )
+        found |= masks[0] if vote == "single" else _elect(masks, quality, vote)
+    return found
+
+
+def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
+    """The probability that each pixel is target, from several masks of it, by expectation maximisation.
+
+    Warfield, Zou & Wells 2004, *Simultaneous truth and performance level estimation*. Each mask has a sensitivity and a
+    specificity of its own, unknown as the truth is; given one, the other follows, in turns.
+
+    Args:
+        masks: bool [M, H, W], M of 1 or more.
+        steps: turns.
+
+    Returns:
+        float64 [H, W] from 0 to 1.
+    """
+    votes = masks.reshape(len(masks), -1).astype(np.float64)
+    share = votes.mean()
+    sensitivity = specificity = np.full((len(masks), 1), 0.99)
+    truth = np.zeros(votes.shape[1])
+    for _ in range(steps):
+        seen = np.where(votes == 1, sensitivity, 1 - sensitivity).prod(0) * share
+        unseen = np.where(votes == 1, 1 - specificity, specificity).prod(0) * (1 - share)
+        truth = seen / np.maximum(seen + unseen, np.finfo(float).tiny)
+        sensitivity = (votes @ truth / max(truth.sum(), np.finfo(float).tiny))[:, None]
+        specificity = ((1 - votes) @ (1 - truth) / max((1 - truth).sum(), np.finfo(float).tiny))[:, None]
+    return truth.reshape(masks.shape[1:])
+
+
+def _draw(region: np.ndarray, count: int, where: str, generator: np.random.Generator) -> np.ndarray:
+    """[P, 2] as (x, y), without repetition; P is ``count``, or the number of pixels if that is smaller."""
+    if not count or not region.any():
+        return np.zeros((0, 2))
+    candidates = np.argwhere(region)
+    if where == "inside":
+        depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1][region]
+        order = np.argsort(-depth, kind="stable")
+        candidates = candidates[order[: max(count, len(order) // 2)]]
+    chosen = generator.choice(len(candidates), min(count, len(candidates)), replace=False)
+    return candidates[chosen][:, ::-1]
+
+
+def _questions(
+    boxes: np.ndarray | None, points: Points | Sequence[Points] | None
+) -> list[tuple[np.ndarray | None, Points | None]]:
+    several = None if points is None else [points] if isinstance(points, Points) else list(points)
+    if boxes is None:
+        return [(None, asked) for asked in several or [] if len(asked.xy)]
+    boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+    if several is None:
+        several = [None] * len(boxes)
+    elif isinstance(points, Points):
+        several *= len(boxes)
+    if len(several) != len(boxes):
+        raise ValueError(
+            f"there are {len(several)} sets of points for {len(boxes)} boxes: give one for all, or for each"
+        )
+    return [
+        (box, asked if asked is not None and len(asked.xy) else None) for box, asked in zip(boxes, several, strict=True)
+    ]
+
+
+def _elect(masks: np.ndarray, quality: np.ndarray, vote: str) -> np.ndarray:
+    """One mask [H, W] of several [M, H, W] and SAM's estimates of their quality [M]."""
+    if vote == "average":
+        return masks.mean(0) > 0.5
+    if vote == "staple":
+        return staple(masks) > 0.5
+    weighted = (masks * quality[:, None, None]).sum(0)
+    spread = np.ptp(weighted)
+    return (weighted - weighted.min()) / spread > 0.5 if spread else masks[0]

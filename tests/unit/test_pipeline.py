@@ -1,0 +1,135 @@
+"""Image and sentence in, mask out: that the stages are put together as the settings say, and what bad input gives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import ModelError, load_clip, load_sam
+from medclipsam_utils.pipeline import CONFIGS, Segmenter, SegmenterConfig, find_task
+from medclipsam_utils.postprocess import binarize, component_at, largest_components
+from medclipsam_utils.results import load_results
+from medclipsam_utils.saliency import Preset, mean_features, saliency_for
+from medclipsam_utils.simulate import FINDINGS, simulate
+from medclipsam_utils.tasks import TASKS
+from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CHEAP = SegmenterConfig(Preset(("P0",), layer=5, beta=0.1, samples=1, standardize=True))
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(load_clip("tiny"), load_sam("tiny"))
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return simulate("brain_mri", 31, finding="meningioma")
+
+
+def test_is_the_stages_one_after_the_other(segmenter, sample):
+    found = segmenter.segment(sample.image, task="brain_mri")
+    config = CONFIGS["tiny"]["brain_mri"]
+    saliency = saliency_for(segmenter.clip, sample.image, "brain_mri")
+    high = binarize(saliency, clusters=config.clusters)
+    coarse = component_at(high, *np.unravel_index(saliency.argmax(), high.shape))
+    boxes = boxes_from_mask(coarse, margin=config.margin)
+    segmenter.sam.set_image(sample.image)
+    mask = predict_mask(segmenter.sam, boxes)
+    for one, other in ((found.saliency, saliency), (found.coarse, coarse), (found.boxes, boxes), (found.mask, mask)):
+        assert np.array_equal(one, other)
+    assert found.task == "brain_mri" and found.text == "brain tumour" and found.points == ()
+    assert dice(found.mask, sample.mask) > 0.5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_task_follows_from_text_and_image(segmenter, task):
+    for finding in (FINDINGS[task][0], FINDINGS[task][-1]):
+        image = simulate(task, 33, finding=finding).image
+        found = segmenter.segment(image, TASKS[task].prompts["P0"][0])
+        assert found.task == task == find_task(segmenter.clip, image, TASKS[task].prompts["P1"][0]).name
+        known, without = TASKS[task], np.array(load_results("saliency_checks")["presence"][task]["calibration"])
+        prompt, absent = (mean_features(segmenter.clip, text) for text in (known.prompts["P2"], known.absent_prompt))
+        score = float(segmenter.clip.encode_image(image)[0] @ (prompt - absent))
+        assert found.p_value == pytest.approx((1 + (without >= score).sum()) / (len(without) + 1))
+        assert found.present == (found.p_value <= 0.05)
+        assert found.mask.shape == image.shape[:2] and found.mask.dtype == bool
+
+
+def test_two_lungs_are_the_largest_components_and_have_a_box_each(segmenter):
+    sample = simulate("lung_ct", 35, finding="clear")
+    found = segmenter.segment(sample.image, "lungs")
+    high = binarize(found.saliency, clusters=CONFIGS["tiny"]["lung_ct"].clusters)
+    assert np.array_equal(found.coarse, largest_components(high, 2, 0.1))
+    assert 1 <= len(found.boxes) <= 2 and dice(found.mask, sample.mask) > 0.8
+
+
+def test_every_setting_acts(sample):
+    clip, sam = load_clip("tiny"), load_sam("tiny")
+
+    def segment(**changes):
+        return Segmenter(clip, sam, dataclasses.replace(CHEAP, **changes)).segment(sample.image, task="brain_mri")
+
+    plain = segment()
+    changes = {
+        "saliency": Preset(("P2",), layer=5, beta=0.1, samples=1), "n_structures": 2, "binarize": "otsu", "clusters": 4,
+        "visual_prompt": "point", "margin": 0.3, "vote": "average",
+    }  # fmt: skip
+    for name, value in changes.items():
+        other = segment(**{name: value})
+        same = [np.array_equal(getattr(plain, key), getattr(other, key)) for key in ("coarse", "boxes", "mask")]
+        assert not all(same), name
+    assert len(segment(visual_prompt="both").points) == len(segment(visual_prompt="both").boxes) == 1
+    by_points = segment(visual_prompt="point", n_points=3)
+    assert len(by_points.boxes) == 0 and len(by_points.points[0].xy) == 3
+    assert segment(alpha=0.999).present and not segment(alpha=0.001).present
+    many = segment(n_structures=9, least_share=0.0)
+    assert many.coarse.sum() >= segment(n_structures=9, least_share=0.9).coarse.sum()
+    untested = {field.name for field in dataclasses.fields(SegmenterConfig)} - set(changes)
+    assert untested == {"least_share", "n_points", "alpha"}
+
+
+def test_an_image_of_any_kind(segmenter, sample):
+    expected = segmenter.segment(sample.image, "brain tumour")
+    tensor = torch.from_numpy(sample.image).permute(2, 0, 1)
+    assert np.array_equal(segmenter.segment(tensor, "brain tumour").mask, expected.mask)
+    wide = segmenter.segment(sample.image[40:200], "brain tumour")
+    assert wide.mask.shape == (160, 256)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_constant_image_is_answered(segmenter, level):
+    found = segmenter.segment(np.full((64, 48, 3), level, np.uint8), "brain tumour")
+    assert found.mask.shape == (64, 48) and np.isfinite(found.saliency).all()
+
+
+def test_what_is_wrong_is_said(segmenter, sample):
+    with pytest.raises(ValueError, match="give a text, for example 'brain tumour', or a task"):
+        segmenter.segment(sample.image)
+    with pytest.raises(ValueError, match="unknown task 'knee'"):
+        segmenter.segment(sample.image, task="knee")
+    with pytest.raises(ModelError, match="the text is ''"):
+        segmenter.segment(sample.image, "")
+    with pytest.raises(ValueError, match="visual_prompt is 'star': choose from box, point, both"):
+        dataclasses.replace(CHEAP, visual_prompt="star")
+    base = load_clip("tiny-base")
+    with pytest.raises(ValueError, match="there are settings for tiny, biomedclip, not for 'tiny-base'"):
+        Segmenter(base, segmenter.sam)
+    found = Segmenter(base, segmenter.sam, CHEAP).segment(sample.image, "brain tumour", task="brain_mri")
+    assert found.present is None and found.p_value is None and "presence unknown" in repr(found)
+
+
+def test_says_and_shows_what_it_found(segmenter, sample):
+    found = segmenter.segment(sample.image, "brain tumour")
+    assert repr(found).startswith("Segmentation('brain tumour' as brain_mri: ") and "present (p = 0.0" in repr(found)
+    figure = found.show(sample.mask)
+    assert isinstance(figure, Figure) and [axes.get_title() for axes in figure.axes] == [
+        "brain tumour", "saliency", "mask"
+    ]  # fmt: skip
+    assert found._repr_png_().startswith(b"\x89PNG")

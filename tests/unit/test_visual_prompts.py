@@ -1,0 +1,165 @@
+"""Boxes, points and votes: coordinates by hand, few pixels, and what SAM is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medclipsam_utils.metrics import dice
+from medclipsam_utils.models import load_sam
+from medclipsam_utils.simulate import simulate
+from medclipsam_utils.visual_prompts import (
+    VOTES,
+    Points,
+    box_of,
+    boxes_from_mask,
+    points_from_mask,
+    predict_mask,
+    staple,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def rectangle(top, left, bottom, right, shape=(40, 60)):
+    mask = np.zeros(shape, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+class TestBoxes:
+    TWO = rectangle(2, 3, 12, 23) | rectangle(20, 30, 38, 50)
+
+    def test_hold_the_last_pixel_the_largest_first(self):
+        found = boxes_from_mask(self.TWO)
+        assert found.dtype == np.float32 and found.tolist() == [[30, 20, 50, 38], [3, 2, 23, 12]]
+        assert boxes_from_mask(self.TWO, n=1).tolist() == [[30, 20, 50, 38]]
+        assert boxes_from_mask(self.TWO, per_component=False).tolist() == [[3, 2, 50, 38]]
+
+    def test_margins_move_all_sides_but_not_out_of_the_image(self):
+        found = boxes_from_mask(self.TWO, margin=0.1)
+        assert found == pytest.approx(np.array([[28, 18.2, 52, 39.8], [1, 1, 25, 13]]))
+        assert boxes_from_mask(self.TWO, margin=2)[1].tolist() == [0, 0, 60, 32]
+        assert boxes_from_mask(self.TWO, margin=-0.1)[1] == pytest.approx([5, 3, 21, 11])
+
+    def test_of_one_mask(self):
+        found = box_of(rectangle(2, 3, 12, 23))
+        assert found.dtype == np.float32 and found.tolist() == [3, 2, 23, 12]
+
+    def test_of_an_empty_mask_there_are_none(self):
+        for one in (True, False):
+            assert boxes_from_mask(np.zeros((4, 4), dtype=bool), per_component=one).shape == (0, 4)
+
+
+class TestPoints:
+    @pytest.mark.parametrize("where", ["inside", "random"])
+    def test_lie_where_they_should(self, where):
+        mask = rectangle(5, 10, 25, 40)
+        found = points_from_mask(mask, 10, negatives=5, where=where)
+        assert found.xy.shape == (15, 2) and found.labels.tolist() == [1] * 10 + [0] * 5
+        x, y = found.xy.astype(int).T
+        assert mask[y[:10], x[:10]].all() and not mask[y[10:], x[10:]].any()
+        assert len({tuple(point) for point in found.xy.tolist()}) == 15
+        assert np.array_equal(points_from_mask(mask, 10, negatives=5, where=where).xy, found.xy)
+        assert not np.array_equal(points_from_mask(mask, 10, negatives=5, where=where, seed=1).xy, found.xy)
+
+    def test_inside_is_away_from_the_border(self):
+        mask = rectangle(5, 10, 25, 40)  # half of its 600 pixels are at least 5 deep, or nearly
+        x, y = points_from_mask(mask, 50).xy.T
+        assert x.min() >= 13 and x.max() <= 36 and y.min() >= 8 and y.max() <= 21
+
+    def test_at_the_border_of_the_image_depth_counts_from_there(self):
+        x, y = points_from_mask(np.ones((21, 21), dtype=bool), 20).xy.T
+        assert min(x.min(), y.min()) >= 2 and max(x.max(), y.max()) <= 18
+
+    def test_few_pixels(self):
+        """The released code asks numpy for more points than there are, and stops."""
+        found = points_from_mask(rectangle(3, 4, 4, 7), 10, negatives=2)
+        assert sorted(found.xy[:3].tolist()) == [[4, 3], [5, 3], [6, 3]] and found.labels.tolist() == [1, 1, 1, 0, 0]
+        assert points_from_mask(np.zeros((4, 4), dtype=bool), 10).xy.shape == (0, 2)
+        assert points_from_mask(np.ones((2, 2), dtype=bool), 1, negatives=3).labels.tolist() == [1]
+
+    def test_wrong_settings(self):
+        with pytest.raises(ValueError, match="where is 'edge'"):
+            points_from_mask(np.ones((2, 2), dtype=bool), where="edge")
+        with pytest.raises(ValueError, match="negatives is -1"):
+            points_from_mask(np.ones((2, 2), dtype=bool), negatives=-1)
+
+
+class TestStaple:
+    def test_the_majority_is_believed_and_the_outlier_is_not(self):
+        truth = rectangle(5, 5, 15, 15, (20, 20))
+        masks = np.stack([truth, truth, ~truth])
+        assert np.array_equal(staple(masks) > 0.5, truth)
+
+    def test_one_turn_by_hand(self):
+        """Two masks of two pixels: prior ½; where both say yes .99² against .01², where they differ ½."""
+        masks = np.array([[[True, True]], [[True, False]]])
+        assert staple(masks, steps=1)[0] == pytest.approx(
+            [0.99**2 * 0.75 / (0.99**2 * 0.75 + 0.01**2 * 0.25), 0.75], abs=1e-9
+        )
+
+    def test_masks_that_agree_and_empty_ones(self):
+        mask = rectangle(1, 1, 3, 3, (5, 5))
+        assert np.array_equal(staple(np.stack([mask] * 3)) > 0.5, mask)
+        assert not (staple(np.zeros((3, 5, 5), dtype=bool)) > 0.5).any()
+        assert (staple(np.ones((3, 5, 5), dtype=bool)) > 0.5).all()
+
+
+class Scripted:
+    """Stands for a predictor: answers three rectangles, and keeps what it was asked."""
+
+    is_image_set, original_size = True, (40, 60)
+    masks = np.stack([rectangle(0, 0, 10, 10), rectangle(0, 0, 10, 20), rectangle(0, 0, 10, 30)])
+    quality = np.array([0.9, 0.1, 0.1])
+
+    def __init__(self):
+        self.asked = []
+
+    def predict(self, point_coords, point_labels, box, multimask_output):
+        self.asked.append((point_coords, point_labels, box, multimask_output))
+        return (self.masks, self.quality, None) if multimask_output else (self.masks[:1], self.quality[:1], None)
+
+
+class TestPredict:
+    def test_votes_by_hand(self):
+        expected = {"single": 0, "average": 1, "mrm": 0, "staple": 1}
+        assert set(expected) == set(VOTES)
+        for vote, number in expected.items():
+            found = predict_mask(Scripted(), np.array([0, 0, 5, 5]), vote=vote)
+            assert np.array_equal(found, Scripted.masks[number]), vote
+
+    def test_what_is_asked(self):
+        points = Points(np.array([[1, 2]], np.float32), np.array([1]))
+        sam = Scripted()
+        predict_mask(sam, np.array([[0, 0, 5, 5], [1, 1, 6, 6]]), points)
+        assert [box.tolist() for _, _, box, _ in sam.asked] == [[0, 0, 5, 5], [1, 1, 6, 6]]
+        assert all(xy is points.xy and labels is points.labels for xy, labels, *_ in sam.asked)
+        sam = Scripted()
+        predict_mask(sam, points=[points, points])
+        assert len(sam.asked) == 2 and sam.asked[0][2] is None
+        with pytest.raises(ValueError, match="there are 2 sets of points for 1 boxes"):
+            predict_mask(sam, np.array([0, 0, 5, 5]), [points, points])
+
+    def test_nothing_to_ask_with_gives_an_empty_mask(self):
+        empty = np.zeros((40, 60), dtype=bool)
+        sam = Scripted()
+        for arguments in ((), (boxes_from_mask(empty),), (None, points_from_mask(empty))):
+            found = predict_mask(sam, *arguments)
+            assert found.shape == (40, 60) and not found.any()
+        assert sam.asked == []
+
+    def test_wrong_settings(self):
+        with pytest.raises(ValueError, match="vote is 'best': choose from single, average, mrm, staple"):
+            predict_mask(Scripted(), vote="best")
+        with pytest.raises(ValueError, match="SAM has no image yet"):
+            predict_mask(load_sam("tiny"))
+
+    @pytest.mark.parametrize("vote", VOTES)
+    def test_with_the_small_sam(self, vote):
+        sample, sam = simulate("lung_ct", 4, finding="clear"), load_sam("tiny")
+        sam.set_image(sample.image)
+        found = predict_mask(sam, boxes_from_mask(sample.mask, n=2), vote=vote)
+        assert found.dtype == bool and dice(found, sample.mask) > 0.8
+        by_points = predict_mask(sam, points=[points_from_mask(sample.mask, 20)], vote=vote)
+        assert by_points.any()
