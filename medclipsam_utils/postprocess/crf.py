@@ -2,12 +2,12 @@
 
 Krähenbühl & Koltun 2011; what the first version of MedCLIP-SAM cleaned its saliency with. Every pixel i has evidence
 for the target, from its saliency s_i, and every *pair* of pixels prefers to agree, the more the nearer they are and the
-more alike they look:
+more alike they look::
 
     k(i, j) = w_s exp(−|x_i − x_j|² / 2 s_s²) + w_b exp(−|x_i − x_j|² / 2 s_b² − |I_i − I_j|² / 2 s_c²),
 
 each of the two parts normalised so that the weights of all others add up to w_s and w_b. A step of mean-field inference
-replaces the belief b of a pixel by what follows from its own evidence and the beliefs of all others,
+replaces the belief b of a pixel by what follows from its own evidence and the beliefs of all others::
 
     b_i = sigmoid( e_i + Σ_j k(i, j) (2 b_j − 1) ).
 
