@@ -74,6 +74,8 @@ class SegmenterConfig:
 
 
 #: By model and by task, chosen on simulated validation images for the small CLIP; for BiomedCLIP those of the paper.
+#:
+#: :meta hide-value:
 CONFIGS: Mapping[str, Mapping[str, SegmenterConfig]] = MappingProxyType(
     {
         "tiny": MappingProxyType(

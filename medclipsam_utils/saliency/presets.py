@@ -69,6 +69,8 @@ class Preset:
 _tiny = partial(Preset, layer=5, samples=5, standardize=True)
 
 #: By model and by task. Read-only.
+#:
+#: :meta hide-value:
 PRESETS: Mapping[str, Mapping[str, Preset]] = MappingProxyType(
     {
         "tiny": MappingProxyType(
