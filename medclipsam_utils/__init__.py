@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 
-_LATER = {"Clip": "models", "load_clip": "models", "load_sam": "models"}
-_LATER |= {"Segmentation": "pipeline", "Segmenter": "pipeline"}
+_LATER = dict.fromkeys(("Clip", "load_clip", "load_sam"), "models") | dict.fromkeys(
+    ("Segmentation", "Segmenter"), "pipeline"
+)
 
 
 def __getattr__(name: str) -> Any:

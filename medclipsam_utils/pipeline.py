@@ -25,11 +25,12 @@ from types import MappingProxyType
 import numpy as np
 from matplotlib.figure import Figure
 from segment_anything import SamPredictor
+from torch import Tensor
 
 from .models import Clip
 from .models.clip import Image
 from .plots import show_maps
-from .postprocess import binarize, component_at, components, largest_components
+from .postprocess import coarse_mask, components
 from .results import load_results
 from .saliency import PRESETS, Presence, Preset, mean_features
 from .saliency.inputs import pixels_of
@@ -155,7 +156,8 @@ class Segmenter:
     """A CLIP that reads the words and a SAM that draws the outline.
 
     Args:
-        clip: of :func:`~medclipsam_utils.models.load_clip`.
+        clip: of :func:`~medclipsam_utils.models.load_clip`; make a new Segmenter after training it, because prompts are
+            encoded once.
         sam: of :func:`~medclipsam_utils.models.load_sam`.
         config: for every target; None takes those of :data:`CONFIGS` for the model and the task.
     """
@@ -165,6 +167,7 @@ class Segmenter:
             known = ", ".join(CONFIGS)
             raise ValueError(f"there are settings for {known}, not for {clip.name!r}: give a SegmenterConfig")
         self.clip, self.sam, self.config = clip, sam, config
+        self._prompts: dict[tuple[str, ...], Tensor] = {}
 
     def segment(self, image: Image, text: str | None = None, *, task: str | Task | None = None) -> Segmentation:
         """The mask of what the text names.
@@ -181,50 +184,60 @@ class Segmenter:
 
         Raises:
             ModelError: image or text do not fit the model.
-            ValueError: neither text nor task is given, or an unknown task.
+            ValueError: neither text nor task is given, the task is unknown, or ``alpha`` too small for the calibration.
         """
         if text is None and task is None:
             raise ValueError("give a text, for example 'brain tumour', or a task")
-        known = find_task(self.clip, image, text) if task is None else get_task(task)
+        seen = self.clip.encode_image(image)[0]
+        said = None if text is None else self.clip.encode_text(text)[0]
+        known = self._find_task(seen, said) if task is None else get_task(task)
         config = self.config or CONFIGS[self.clip.name][known.name]
         pixels = pixels_of(image)
-        asked = config.saliency.text(self.clip, known) if text is None else text
+        asked = config.saliency.text(self.clip, known) if said is None else said
         saliency = config.saliency.method(self.clip, image, asked)
-        coarse = _coarse(saliency, pixels, config)
+        coarse = coarse_mask(
+            saliency, config.n_structures, least_share=config.least_share,
+            method=config.binarize, clusters=config.clusters, image=pixels,
+        )  # fmt: skip
         boxes, points = _visual_prompts(coarse, config)
         self.sam.set_image(pixels)
         mask = predict_mask(self.sam, boxes, points or None, vote=config.vote)
-        p_value = self._p_value(image, known)
+        p_value, present = self._presence(seen, known, config.alpha)
         return Segmentation(
             mask, saliency, coarse, np.zeros((0, 4), np.float32) if boxes is None else boxes, points, known.name,
-            known.prompts["P0"][0] if text is None else text, p_value,
-            None if p_value is None else p_value <= config.alpha, pixels,
+            known.prompts["P0"][0] if text is None else text, p_value, present, pixels,
         )  # fmt: skip
 
-    def _p_value(self, image: Image, task: Task) -> float | None:
+    def find_task(self, image: Image, text: str) -> Task:
+        """The task that text and image fit best.
+
+        For each task, the cosine of the text with its bare class name (P0) is added to that of the image with its
+        prompts (P2) or with its absent prompt, whichever is higher: the text says what is looked for, and the image,
+        with the target or without it, how it was made. The text alone cannot tell lungs in a chest film from lungs in a
+        CT slice.
+        """
+        return self._find_task(self.clip.encode_image(image)[0], self.clip.encode_text(text)[0])
+
+    def _find_task(self, seen: Tensor, said: Tensor) -> Task:
+        def fit(task: Task) -> float:
+            shown = max(float(seen @ self._mean(texts)) for texts in (task.prompts["P2"], (task.absent_prompt,)))
+            return float(said @ self._mean(task.prompts["P0"])) + shown
+
+        return max(TASKS.values(), key=fit)
+
+    def _presence(self, seen: Tensor, task: Task, alpha: float) -> tuple[float | None, bool | None]:
         scores = _calibration(self.clip.name, task.name)
         if scores is None:
-            return None
-        prompt, absent = (mean_features(self.clip, texts) for texts in (task.prompts["P2"], task.absent_prompt))
-        test = Presence(prompt - absent, np.array(scores))
-        return float(test.p_value(test.score(self.clip, [image]))[0])
+            return None, None
+        test = Presence(self._mean(task.prompts["P2"]) - self._mean((task.absent_prompt,)), np.array(scores))
+        score = np.array([float(seen @ test.direction)])
+        return float(test.p_value(score)[0]), bool(test.present(score, alpha)[0])
 
-
-def find_task(clip: Clip, image: Image, text: str) -> Task:
-    """The task that text and image fit best.
-
-    For each task, the cosine of the text with its bare class name (P0) is added to that of the image with its prompts
-    (P2) or with its absent prompt, whichever is higher: the text says what is looked for, and the image, with the
-    target or without it, how it was made. The text alone cannot tell lungs in a chest film from lungs in a CT slice.
-    """
-    asked, seen = clip.encode_text(text)[0], clip.encode_image(image)[0]
-
-    def fit(task: Task) -> float:
-        name = mean_features(clip, task.prompts["P0"])
-        shown = max(float(seen @ mean_features(clip, said)) for said in (task.prompts["P2"], task.absent_prompt))
-        return float(asked @ name) + shown
-
-    return max(TASKS.values(), key=fit)
+    def _mean(self, sentences: tuple[str, ...]) -> Tensor:
+        """As :func:`~medclipsam_utils.saliency.mean_features`, each encoded once."""
+        if sentences not in self._prompts:
+            self._prompts[sentences] = mean_features(self.clip, sentences)
+        return self._prompts[sentences]
 
 
 @lru_cache
@@ -232,13 +245,6 @@ def _calibration(model: str, task: str) -> tuple[float, ...] | None:
     """Scores of simulated images without the target, sorted; None of a model that was not calibrated."""
     results = load_results("saliency_checks")
     return tuple(results["presence"][task]["calibration"]) if results["model"] == model else None
-
-
-def _coarse(saliency: np.ndarray, pixels: np.ndarray, config: SegmenterConfig) -> np.ndarray:
-    high = binarize(saliency, config.binarize, clusters=config.clusters, image=pixels)
-    if config.n_structures > 1:
-        return largest_components(high, config.n_structures, config.least_share)
-    return component_at(high, *np.unravel_index(saliency.argmax(), saliency.shape))
 
 
 def _visual_prompts(coarse: np.ndarray, config: SegmenterConfig) -> tuple[np.ndarray | None, tuple[Points, ...]]:

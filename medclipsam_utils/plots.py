@@ -148,8 +148,8 @@ def show_maps(
     maps: Sequence[np.ndarray | None],
     titles: Sequence[str],
     masks: Sequence[np.ndarray | None] | None = None,
-    columns: int = 3,
     predictions: Sequence[np.ndarray | None] | None = None,
+    columns: int = 3,
 ) -> Figure:
     """Saliency maps over their images, side by side, with a cross at each peak.
 
@@ -161,8 +161,8 @@ def show_maps(
         maps: float [H, W] from 0 to 1; None shows the image alone. A map of zeros has no peak and no cross.
         titles: one an image.
         masks: bool [H, W] or None for each image, the references, drawn as outlines.
+        predictions: the same, drawn as dashed outlines.
         columns: pictures in a row; more than 3 are hard to read on a phone.
-        predictions: the same as masks, drawn as dashed outlines.
 
     Raises:
         ValueError: no images, or another number of maps, titles or masks.

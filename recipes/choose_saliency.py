@@ -20,6 +20,7 @@ from segment_anything import SamPredictor
 from medclipsam_utils import TASKS, saliency
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip, load_clip, load_sam
+from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage
 from medclipsam_utils.tasks import PROMPT_KINDS
 
@@ -29,12 +30,11 @@ from .evaluate_saliency import (
     CLUSTERS,
     MARGINS,
     Preset,
-    coarse_mask,
     score_map,
     segment_from_mask,
     text_features,
 )
-from .evaluation_cases import Case, simulated_cases, with_target
+from .evaluation_cases import Case, target_cases
 from .evaluation_tables import column, summarise, table
 from .simulated_data import FIRST_VALIDATION_SEED
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     presets = grid(options.kinds, options.layers, options.betas, options.variances)
     for task in options.tasks:
         seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + options.images)
-        cases = with_target(task, simulated_cases(task, seeds))
+        cases = target_cases(task, seeds)
         rows = score_presets(clip, predictor, task, cases, presets)
         print(f"## {task}: {len(cases)} simulated validation images\n\n{best_table(rows, options.top)}\n", flush=True)
 
@@ -127,7 +127,7 @@ def _score(
 ) -> Iterator[tuple[Preset, dict[str, Any]]]:
     """Measures of one case, whose image was set, for each preset."""
     coarse = {
-        (made, clusters): coarse_mask(right, clusters, n_structures)
+        (made, clusters): coarse_mask(right, n_structures, clusters=clusters)
         for made, (right, _) in maps.items()
         for clusters in CLUSTERS
     }

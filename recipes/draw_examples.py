@@ -17,7 +17,7 @@ from medclipsam_utils.plots import show_image
 from medclipsam_utils.visual_prompts import box_of, predict_mask
 
 from .evaluate_saliency import PRESETS, text_features
-from .evaluation_cases import simulated_cases, with_target
+from .evaluation_cases import target_cases
 
 TITLES = ("map for the target", "map for its absence", "SAM, true box")
 
@@ -27,7 +27,7 @@ def draw(seed: int = 0) -> Figure:
     clip, predictor = load_clip("tiny"), load_sam("tiny")
     figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
-        (case,) = with_target(task, simulated_cases(task, [seed]))
+        (case,) = target_cases(task, [seed])
         preset = PRESETS[task].saliency
         texts = text_features(clip, task, preset)
         predictor.set_image(case.image)

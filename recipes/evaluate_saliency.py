@@ -19,12 +19,12 @@ from medclipsam_utils import TASKS, saliency
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip
 from medclipsam_utils.pipeline import CONFIGS
-from medclipsam_utils.postprocess import binarize, component_at, largest_components
+from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage, points_at
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
 from .evaluate_sam import fill_boxes, segment_zoomed
-from .evaluation_cases import LEAST_SHARE, Case
+from .evaluation_cases import Case
 from .evaluation_tables import column, compare, show, show_difference, summarise, table
 from .wordless_rule import largest_dark_spots
 
@@ -90,22 +90,6 @@ def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[
     }
 
 
-def coarse_mask(saliency_map: np.ndarray, clusters: int, n_structures: int) -> np.ndarray:
-    """Mask bool [H, W] of a map [H, W]: the highest cluster of k-means, and of that a component or several.
-
-    With 2 clusters a small bright peak drowns in what is half bright; 3 clusters keep them apart.
-
-    Args:
-        saliency_map: the map; one of zeros gives an empty mask.
-        clusters: of k-means.
-        n_structures: 1 keeps the component that holds the peak, more keeps that many of the largest.
-    """
-    high = binarize(saliency_map, clusters=clusters)
-    if n_structures > 1:
-        return largest_components(high, n_structures, LEAST_SHARE)
-    return component_at(high, *np.unravel_index(saliency_map.argmax(), high.shape))
-
-
 def segment_from_mask(predictor: SamPredictor, coarse: np.ndarray, n_structures: int, margin: float) -> np.ndarray:
     """SAM's mask from the boxes around a coarse mask, on the image that was set."""
     return predict_mask(predictor, boxes_from_mask(coarse, margin=margin, n=n_structures))
@@ -167,9 +151,11 @@ def _score(
 ) -> dict[str, Any]:
     count = TASKS[task].n_structures
     row: dict[str, Any] = {"name": case.name, "finding": case.finding, "target's area": float(case.mask.mean())}
-    coarse = {clusters: coarse_mask(maps["right"], clusters, count) for clusters in CLUSTERS}
+    coarse = {clusters: coarse_mask(maps["right"], count, clusters=clusters) for clusters in CLUSTERS}
     for prompt, saliency_map in maps.items():
-        own = coarse[preset.clusters] if prompt == "right" else coarse_mask(saliency_map, preset.clusters, count)
+        own = (
+            coarse[preset.clusters] if prompt == "right" else coarse_mask(saliency_map, count, clusters=preset.clusters)
+        )
         row |= {f"{measure}, {prompt}": score for measure, score in score_map(saliency_map, own, case).items()}
     row |= {_by_kmeans(clusters): dice(mask, case.mask) for clusters, mask in coarse.items()}
     chosen, rule = coarse[preset.clusters], largest_dark_spots(case.image, count)

@@ -47,6 +47,13 @@ def simulated_cases(task: str, seeds: Sequence[int]) -> dict[str, list[Case]]:
     }
 
 
+def target_cases(task: str, seeds: Sequence[int]) -> list[Case]:
+    """What :func:`with_target` takes of :func:`simulated_cases`, without drawing the others."""
+    findings = FINDINGS[task][:-1]
+    drawn = (simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds))
+    return [_from_sample(sample) for sample in drawn]
+
+
 def rotated(cases: dict[str, list[Case]], findings: Sequence[str]) -> list[Case]:
     """One case a seed, its finding taken in turn, so that each is as frequent as the others."""
     return [cases[findings[number % len(findings)]][number] for number in range(len(cases[findings[0]]))]

@@ -48,9 +48,10 @@ from medclipsam_utils.saliency import (
     specificity,
     tune,
 )
-from medclipsam_utils.simulate import FINDINGS, Sample, simulate
+from medclipsam_utils.simulate import FINDINGS, simulate
 
 from .evaluate_saliency import OTHER_TASK
+from .evaluation_cases import Case, target_cases
 from .run_files import machine
 from .simulated_data import FIRST_VALIDATION_SEED
 
@@ -82,14 +83,9 @@ QUICK = Sizes(
 )
 
 
-def shown(task: str, seeds: Sequence[int]) -> list[Sample]:
-    """An image a seed that shows the target, the findings in turn."""
-    findings = FINDINGS[task][:-1]
-    return [simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds)]
-
-
-def held_out(task: str, sizes: Sizes, count: int) -> list[Sample]:
-    return shown(task, range(sizes.first_held_out, sizes.first_held_out + count))
+def held_out(task: str, sizes: Sizes, count: int) -> list[Case]:
+    """Images that show the target."""
+    return target_cases(task, range(sizes.first_held_out, sizes.first_held_out + count))
 
 
 def rollout(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
@@ -130,13 +126,11 @@ def methods(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     goal, base, found = PRESETS[MODEL][task], load_clip(WITHOUT_REGIONS), {}
     for name, preset in ladder(task).items():
         few = cases if preset.layer == goal.layer else cases[: sizes.slow]
-        found[name] = _on_target(preset.method, clip, preset.text(clip, task), few)
+        faithful = sizes.slow if name == LADDER[-1] else 0
+        found[name] = _on_target(preset.method, clip, preset.text(clip, task), few, faithful)
     for name, method in (*SINGLE.items(), ("middle of the image", centre)):
         few = cases[: sizes.slow] if name == "gScoreCAM" else cases
-        found[name] = _on_target(as_preset(method, task), clip, goal.text(clip, task), few)
-    for name in ("M2IB", *SINGLE, "middle of the image"):
-        method = goal.method if name == "M2IB" else as_preset({**SINGLE, "middle of the image": centre}[name], task)
-        found[name]["faithfulness"] = _faithfulness(method, clip, goal.text(clip, task), cases[: sizes.slow])
+        found[name] = _on_target(as_preset(method, task), clip, goal.text(clip, task), few, faithful=sizes.slow)
     for name, method in (("M2IB", goal.method), ("GradCAM", as_preset(grad_cam, task))):
         found[f"{name}, captions only"] = _on_target(method, base, goal.text(base, task), cases[: sizes.slow])
     return found
@@ -198,7 +192,7 @@ def tuning(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     preset = PRESETS[MODEL][task]
     others = {"samples": preset.samples, "standardize": True, "against_absent": preset.against_absent}
     grid = preset_grid([preset.prompts], sizes.layers, sizes.betas, sizes.variances, **others)
-    few = shown(task, range(FIRST_VALIDATION_SEED + 2000, FIRST_VALIDATION_SEED + 2000 + sizes.tuning))
+    few = target_cases(task, range(FIRST_VALIDATION_SEED + 2000, FIRST_VALIDATION_SEED + 2000 + sizes.tuning))
     images, masks = [case.image for case in few], [case.mask for case in few]
     trials = {
         "with masks": tune(clip, task, images, grid, masks, progress=False),
@@ -258,20 +252,22 @@ def main(arguments: list[str] | None = None) -> None:
     check(sizes, folder, options.results, options.processes)
 
 
-def _on_target(method: Method, clip: Clip, text: object, cases: Sequence[Sample]) -> dict[str, list[float]]:
-    """Pointing, coverage and best DSC of the maps, one number an image."""
-    maps = method(clip, [case.image for case in cases], text)
+def _on_target(
+    method: Method, clip: Clip, text: object, cases: Sequence[Case], faithful: int = 0
+) -> dict[str, list[float]]:
+    """Pointing, coverage and best DSC of the maps, one number an image; of the first ones also the faithfulness."""
+    images = [case.image for case in cases]
+    maps = method(clip, images, text)
     pairs = [(found, case.mask) for found, case in zip(maps, cases, strict=True)]
-    return {
+    scores = {
         "pointing": [int(points_at(*pair)) for pair in pairs],
         "coverage": _short([coverage(*pair) for pair in pairs]),
         "best DSC": _short([best_dice(*pair) for pair in pairs]),
     }
-
-
-def _faithfulness(method: Method, clip: Clip, text: object, cases: Sequence[Sample]) -> list[float]:
-    images = [case.image for case in cases]
-    return _short(deletion_insertion(clip, images, text, method(clip, images, text), steps=8).score)
+    if faithful:
+        curves = deletion_insertion(clip, images[:faithful], text, maps[:faithful], steps=8)
+        scores["faithfulness"] = _short(curves.score)
+    return scores
 
 
 def _settings(preset: Preset) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 ::
 
-    from medclipsam_utils.postprocess import binarize, largest_components
+    from medclipsam_utils.postprocess import coarse_mask
 
-    coarse = largest_components(binarize(saliency), n=1)
+    coarse = coarse_mask(saliency, n_structures=1)
 
 Section 3.3 of Koleilat et al. 2025: k-means with two clusters on the values of the map (its ablation names Otsu, which
 finds the same border), then the largest connected components, one for a tumour and two for the lungs. The first version
@@ -26,6 +26,7 @@ __all__ = [
     "METHODS",
     "CrfSettings",
     "binarize",
+    "coarse_mask",
     "component_at",
     "components",
     "dense_crf",
@@ -77,3 +78,18 @@ def binarize(
         given = "none" if image is None else f"one of {image.shape[:2]}"
         raise ValueError(f"the CRF needs the image of the map, {saliency.shape} pixels, and was given {given}")
     return dense_crf(saliency, image, crf) > 0.5
+
+
+def coarse_mask(saliency: np.ndarray, n_structures: int, *, least_share: float = 0.1, **settings) -> np.ndarray:
+    """What is high in a map, and of that the components that fit the target: bool [H, W].
+
+    Args:
+        saliency: float [H, W], from 0 to 1; a constant map gives an empty mask.
+        n_structures: 1 keeps the component that holds the peak of the map, more keep that many of the largest.
+        least_share: of those, leave out what is smaller than this share of the largest.
+        settings: of :func:`binarize`.
+    """
+    high = binarize(saliency, **settings)
+    if n_structures > 1:
+        return largest_components(high, n_structures, least_share)
+    return component_at(high, *np.unravel_index(saliency.argmax(), high.shape))

@@ -52,7 +52,7 @@ def preset_grid(
 ) -> list[Preset]:
     """Every combination; ``others`` are the same in all of them, see :class:`~medclipsam_utils.saliency.Preset`."""
     choices = itertools.product(prompts, layers, betas, variances)
-    return [Preset(*choice[:3], variance=choice[3], **others) for choice in choices]
+    return [Preset(*choice, **others) for choice in choices]
 
 
 def tune(

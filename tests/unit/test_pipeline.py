@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import ModelError, load_clip, load_sam
-from medclipsam_utils.pipeline import CONFIGS, Segmenter, SegmenterConfig, find_task
+from medclipsam_utils.pipeline import CONFIGS, Segmenter, SegmenterConfig
 from medclipsam_utils.postprocess import binarize, component_at, largest_components
 from medclipsam_utils.results import load_results
 from medclipsam_utils.saliency import Preset, mean_features, saliency_for
@@ -53,7 +53,7 @@ def test_the_task_follows_from_text_and_image(segmenter, task):
     for finding in (FINDINGS[task][0], FINDINGS[task][-1]):
         image = simulate(task, 33, finding=finding).image
         found = segmenter.segment(image, TASKS[task].prompts["P0"][0])
-        assert found.task == task == find_task(segmenter.clip, image, TASKS[task].prompts["P1"][0]).name
+        assert found.task == task == segmenter.find_task(image, TASKS[task].prompts["P1"][0]).name
         known, without = TASKS[task], np.array(load_results("saliency_checks")["presence"][task]["calibration"])
         prompt, absent = (mean_features(segmenter.clip, text) for text in (known.prompts["P2"], known.absent_prompt))
         score = float(segmenter.clip.encode_image(image)[0] @ (prompt - absent))
@@ -88,11 +88,30 @@ def test_every_setting_acts(sample):
     assert len(segment(visual_prompt="both").points) == len(segment(visual_prompt="both").boxes) == 1
     by_points = segment(visual_prompt="point", n_points=3)
     assert len(by_points.boxes) == 0 and len(by_points.points[0].xy) == 3
-    assert segment(alpha=0.999).present and not segment(alpha=0.001).present
+    with pytest.raises(ValueError, match=r"alpha is 0\.001 with 100 images without the target"):
+        segment(alpha=0.001)
     many = segment(n_structures=9, least_share=0.0)
     assert many.coarse.sum() >= segment(n_structures=9, least_share=0.9).coarse.sum()
     untested = {field.name for field in dataclasses.fields(SegmenterConfig)} - set(changes)
     assert untested == {"least_share", "n_points", "alpha"}
+
+
+def test_alpha_is_the_border_of_what_is_reported():
+    clip, sam, image = load_clip("tiny"), load_sam("tiny"), simulate("brain_mri", 31, finding="normal").image
+    p_value = Segmenter(clip, sam, CHEAP).segment(image, task="brain_mri").p_value
+    assert p_value > 0.02
+    for alpha, present in ((p_value, True), (p_value - 0.005, False)):
+        found = Segmenter(clip, sam, dataclasses.replace(CHEAP, alpha=alpha)).segment(image, task="brain_mri")
+        assert found.present is present
+
+
+def test_prompts_are_encoded_once(segmenter, sample, monkeypatch):
+    segmenter.segment(sample.image, "brain tumour")
+    asked = []
+    encode = segmenter.clip.encode_text
+    monkeypatch.setattr(segmenter.clip, "encode_text", lambda texts: asked.append(texts) or encode(texts))
+    segmenter.segment(sample.image, "brain tumour")
+    assert asked == ["brain tumour"]
 
 
 def test_an_image_of_any_kind(segmenter, sample):

@@ -17,13 +17,14 @@ from medclipsam_utils.models.checkpoints import save_tiny_clip, save_tiny_sam
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
 from medclipsam_utils.models.tiny_sam import build_tiny_sam
 from medclipsam_utils.models.words import split_words
+from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from recipes import choose_saliency, evaluate, evaluate_saliency
 from recipes.evaluate_clip import classify_findings, classify_tasks, presence, retrieval
-from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, coarse_mask, score_map
+from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, score_map
 from recipes.evaluate_sam import (
     COLUMNS,
     TRUE_BOX,
@@ -34,7 +35,7 @@ from recipes.evaluate_sam import (
     segment_zoomed,
     view_around,
 )
-from recipes.evaluation_cases import Case, real_cases, rotated, simulated_cases, with_target
+from recipes.evaluation_cases import Case, real_cases, rotated, simulated_cases, target_cases, with_target
 from recipes.evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
 from recipes.wordless_rule import largest_dark_spots
 
@@ -90,6 +91,11 @@ class TestCases:
     def test_each_lung_is_a_part(self):
         (case,) = simulated_cases("lung_xray", [3])["clear"]
         assert len(case.parts) == 2 and not (case.parts[0] & case.parts[1]).any()
+
+    def test_those_with_the_target_are_drawn_alone(self):
+        several, alone = with_target("lung_ct", simulated_cases("lung_ct", [5, 6])), target_cases("lung_ct", [5, 6])
+        for one, other in zip(several, alone, strict=True):
+            assert one.finding == other.finding and np.array_equal(one.image, other.image)
 
     def test_findings_take_turns(self):
         cases = {finding: [f"{finding}{seed}" for seed in range(5)] for finding in ("benign", "malignant", "normal")}
@@ -266,9 +272,9 @@ class TestSaliencyMap:
         rounding = np.random.default_rng(0).uniform(0, 1e-7, (16, 16)) * value
         found = upsample((value + rounding).astype(np.float32), (64, 64))
         case = Case("0", np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), bool), (np.ones((64, 64), bool),))
-        empty = coarse_mask(found, 3, n_structures)
+        empty = coarse_mask(found, n_structures, clusters=3)
         assert score_map(found, empty, case) == {"pointing": 0, "coverage": 0, "coarse DSC": 0}
-        assert not coarse_mask(found, 2, n_structures).any()
+        assert not coarse_mask(found, n_structures, clusters=2).any()
 
     def test_directions_from_the_absent_prompt(self):
         clip = Dictionary()
@@ -290,15 +296,17 @@ class TestCoarseMask:
     MAP = 0.6 * BROAD + 0.4 * PEAK + 0.9 * FAR
 
     def test_two_clusters_drown_a_small_peak(self):
-        np.testing.assert_array_equal(coarse_mask(self.MAP - 0.9 * self.FAR, 2, 1), self.BROAD)
-        np.testing.assert_array_equal(coarse_mask(self.MAP - 0.9 * self.FAR, 3, 1), self.PEAK)
+        np.testing.assert_array_equal(coarse_mask(self.MAP - 0.9 * self.FAR, 1, clusters=2), self.BROAD)
+        np.testing.assert_array_equal(coarse_mask(self.MAP - 0.9 * self.FAR, 1, clusters=3), self.PEAK)
 
     def test_one_structure_is_where_the_peak_is(self):
-        np.testing.assert_array_equal(coarse_mask(self.MAP, 3, 1), self.PEAK)
+        np.testing.assert_array_equal(coarse_mask(self.MAP, 1, clusters=3), self.PEAK)
 
     def test_two_structures_are_the_largest(self):
-        np.testing.assert_array_equal(coarse_mask(self.MAP, 3, 2), self.PEAK | self.FAR)
-        np.testing.assert_array_equal(coarse_mask(self.MAP + 1.0 * rectangle(45, 0, 47, 2), 3, 2), self.PEAK | self.FAR)
+        np.testing.assert_array_equal(coarse_mask(self.MAP, 2, clusters=3), self.PEAK | self.FAR)
+        np.testing.assert_array_equal(
+            coarse_mask(self.MAP + 1.0 * rectangle(45, 0, 47, 2), 2, clusters=3), self.PEAK | self.FAR
+        )
 
 
 class TestRule:
@@ -400,9 +408,9 @@ class TestRun:
 
         def recorded(task, given):
             seeds.extend(given)
-            return simulated_cases(task, given)
+            return target_cases(task, given)
 
-        monkeypatch.setattr(choose_saliency, "simulated_cases", recorded)
+        monkeypatch.setattr(choose_saliency, "target_cases", recorded)
         choose_saliency.main(
             ["--clip", models[0], "--sam", models[1], "--images", "2", "--tasks", "breast_ultrasound", "--kinds", "P0",
              "--layers", "5", "--betas", "0.1", "0.3", "--variances", "4", "--top", "4"]
