@@ -29,6 +29,8 @@ from torch import Tensor
 
 from .models import Clip
 from .models.clip import Image
+from .models.errors import model_error
+from .models.words import split_words
 from .plots import show_maps
 from .postprocess import coarse_mask, components
 from .results import load_results
@@ -112,8 +114,8 @@ class Segmentation:
         points: one :class:`~medclipsam_utils.visual_prompts.Points` a component; none if SAM was asked with boxes.
         task: whose settings were used.
         text: what was asked, in words.
-        p_value: how rare so high a similarity to the target is in images without it; None where the model was not
-            calibrated.
+        p_value: how rare so high a similarity to the target is in *simulated* images without it, on which the small
+            CLIP was calibrated; of a clinical image it is a hint at most. None where the model was not calibrated.
         present: whether the target is reported as present; None where that is not known.
         image: uint8 [H, W, 3].
     """
@@ -131,7 +133,7 @@ class Segmentation:
 
     def __repr__(self) -> str:
         known = "presence unknown" if self.present is None else f"{'present' if self.present else 'absent'}"
-        chance = "" if self.p_value is None else f" (p = {self.p_value:.3f})"
+        chance = "" if self.p_value is None else f" (p = {self.p_value:.3f} against simulated images)"
         return f"Segmentation({self.text!r} as {self.task}: {self.mask.mean():.1%} of the image, {known}{chance})"
 
     def _repr_png_(self) -> bytes:
@@ -183,13 +185,13 @@ class Segmenter:
             reported absent: the map always has a peak, and whoever asks decides what to believe.
 
         Raises:
-            ModelError: image or text do not fit the model.
+            ModelError: image or text do not fit the model, or it knows no word of the text.
             ValueError: neither text nor task is given, the task is unknown, or ``alpha`` too small for the calibration.
         """
         if text is None and task is None:
             raise ValueError("give a text, for example 'brain tumour', or a task")
         seen = self.clip.encode_image(image)[0]
-        said = None if text is None else self.clip.encode_text(text)[0]
+        said = None if text is None else self._said(text)
         known = self._find_task(seen, said) if task is None else get_task(task)
         config = self.config or CONFIGS[self.clip.name][known.name]
         pixels = pixels_of(image)
@@ -216,7 +218,15 @@ class Segmenter:
         with the target or without it, how it was made. The text alone cannot tell lungs in a chest film from lungs in a
         CT slice.
         """
-        return self._find_task(self.clip.encode_image(image)[0], self.clip.encode_text(text)[0])
+        return self._find_task(self.clip.encode_image(image)[0], self._said(text))
+
+    def _said(self, text: str) -> Tensor:
+        features = self.clip.encode_text(text)[0]  # says first if the text is no text
+        words = set(split_words(text))
+        if words <= set(self.clip.unknown_words(text)):
+            remedy = f"Ask with its words, for example {TASKS['brain_mri'].prompts['P0'][0]!r}"
+            raise model_error(self.clip.name, f"it knows no word of {text!r}", remedy)
+        return features
 
     def _find_task(self, seen: Tensor, said: Tensor) -> Task:
         def fit(task: Task) -> float:

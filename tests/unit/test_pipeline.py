@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from medclipsam_utils.metrics import dice
-from medclipsam_utils.models import ModelError, load_clip, load_sam
+from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam
 from medclipsam_utils.pipeline import CONFIGS, Segmenter, SegmenterConfig
 from medclipsam_utils.postprocess import binarize, component_at, largest_components
 from medclipsam_utils.results import load_results
@@ -135,6 +135,8 @@ def test_what_is_wrong_is_said(segmenter, sample):
         segmenter.segment(sample.image, task="knee")
     with pytest.raises(ModelError, match="the text is ''"):
         segmenter.segment(sample.image, "")
+    with pytest.warns(UnknownWordWarning), pytest.raises(ModelError, match="it knows no word of 'les poumons'"):
+        segmenter.segment(sample.image, "les poumons")
     with pytest.raises(ValueError, match="visual_prompt is 'star': choose from box, point, both"):
         dataclasses.replace(CHEAP, visual_prompt="star")
     base = load_clip("tiny-base")
@@ -146,7 +148,9 @@ def test_what_is_wrong_is_said(segmenter, sample):
 
 def test_says_and_shows_what_it_found(segmenter, sample):
     found = segmenter.segment(sample.image, "brain tumour")
-    assert repr(found).startswith("Segmentation('brain tumour' as brain_mri: ") and "present (p = 0.0" in repr(found)
+    assert repr(found).startswith("Segmentation('brain tumour' as brain_mri: ") and repr(found).endswith(
+        " against simulated images))"
+    )
     figure = found.show(sample.mask)
     assert isinstance(figure, Figure) and [axes.get_title() for axes in figure.axes] == [
         "brain tumour", "saliency", "mask"
