@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .metrics import Interval
+from .visual_prompts import Points
 
 #: Colours that differ in hue and in lightness (Wong 2011).
 ORANGE, SKY, GREEN, BLUE, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
@@ -176,6 +177,24 @@ def show_maps(
             row, column = np.unravel_index(saliency.argmax(), saliency.shape)
             axes.plot(column, row, "+", color="white", markersize=11, markeredgewidth=2, path_effects=_RIM)
     return figure
+
+
+def draw_prompts(axes: Axes, boxes: np.ndarray, points: Sequence[Points] = ()) -> None:
+    """Draw what SAM is asked with: boxes, a plus for each point on the target, a minus for each beside it.
+
+    Args:
+        axes: of the image.
+        boxes: float [K, 4] as (x0, y0, x1, y1), the last column and row plus 1.
+        points: see :class:`~medclipsam_utils.visual_prompts.Points`.
+    """
+    for x0, y0, x1, y1 in boxes - 0.5:  # imshow draws pixel i from i − ½ to i + ½
+        axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=SKY, linewidth=1.5, path_effects=_RIM)
+    for asked in points:
+        for label, sign, color in ((1, "+", "white"), (0, "_", VERMILION)):
+            marked = asked.xy[asked.labels == label]
+            axes.plot(
+                *marked.T, sign, color=color, linestyle="none", markersize=8, markeredgewidth=2, path_effects=_RIM
+            )
 
 
 def contact_sheet(

@@ -1,13 +1,17 @@
-"""Files of a training run that survive an interruption."""
+"""Files of long runs that survive an interruption, and what tells that a run is the same."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 
 class Checkpoints:
@@ -44,3 +48,19 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
     unfinished = path.with_suffix(".json.part")
     unfinished.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, all of it or nothing."""
+    unfinished = path.with_suffix(".csv.part")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    os.replace(unfinished, path)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """16 hexadecimal digits that differ if the weights do."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode() + weight.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

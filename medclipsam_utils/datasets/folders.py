@@ -138,7 +138,7 @@ def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
-        stem = _stem(path.name)
+        stem = picture_stem(path.name)
         if stem is None:
             ignored.append(path.name)
         elif stem in pictures:
@@ -156,8 +156,8 @@ def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return pictures, ignored
 
 
-def _stem(name: str) -> str | None:
-    """The name without the extension of a picture; None if the extension is not a picture's.
+def picture_stem(name: str) -> str | None:
+    """A file's name without the extension of a picture; None if the extension is not a picture's.
 
     ``1.2.840.113619.2`` is the name of a DICOM file and has no extension.
     """

@@ -35,7 +35,7 @@ from .inputs import Method
 from .maps import best_dice, coverage, points_at
 from .model_randomisation import map_correlation, randomisation
 from .presence import Presence, calibrate_presence, mean_features
-from .presets import PRESETS, Preset, saliency_for
+from .presets import PRESETS, CamPreset, Preset, saliency_for
 from .prompt_specificity import Specificity, specificity
 from .rollout import attention_rollout
 from .tuning import Trial, preset_grid, tune
@@ -45,6 +45,7 @@ from .words import WordSaliency, m2ib_text
 __all__ = [
     "PRESETS",
     "Bottleneck",
+    "CamPreset",
     "Faithfulness",
     "Method",
     "Presence",

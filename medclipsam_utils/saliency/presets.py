@@ -58,12 +58,39 @@ class Preset:
 
     def text(self, clip: Clip, task: str | Task) -> Tensor:
         """What is asked for the target of a task, float32 [D] of length 1."""
-        task = get_task(task)
-        kinds = torch.stack([mean_features(clip, task.prompts[kind]) for kind in self.prompts])
-        prompt = functional.normalize(kinds.mean(0), dim=0)
+        prompt = _mean_prompt(clip, get_task(task), self.prompts)
         if not self.against_absent:
             return prompt
-        return functional.normalize(prompt - mean_features(clip, task.absent_prompt), dim=0)
+        return functional.normalize(prompt - mean_features(clip, get_task(task).absent_prompt), dim=0)
+
+
+@dataclass(frozen=True)
+class CamPreset:
+    """How the saliency of a target is made with gScoreCAM, as in the first version of the method.
+
+    Attributes:
+        prompts: as of :class:`Preset`.
+        channels: see :func:`~medclipsam_utils.saliency.gscore_cam`.
+    """
+
+    prompts: tuple[str, ...]
+    channels: int = 300
+
+    @property
+    def method(self) -> Method:
+        """The saliency method with these settings."""
+        from .cam import gscore_cam  # imported here, because the grad-cam library takes seconds
+
+        return partial(gscore_cam, channels=self.channels)
+
+    def text(self, clip: Clip, task: str | Task) -> Tensor:
+        """What is asked for the target of a task, float32 [D] of length 1."""
+        return _mean_prompt(clip, get_task(task), self.prompts)
+
+
+def _mean_prompt(clip: Clip, task: Task, kinds: tuple[str, ...]) -> Tensor:
+    features = torch.stack([mean_features(clip, task.prompts[kind]) for kind in kinds])
+    return functional.normalize(features.mean(0), dim=0)
 
 
 _tiny = partial(Preset, layer=5, samples=5, standardize=True)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..models import Clip
 from ..models.clip import Image
-from ..run_files import write_json
+from ..run_files import weights_digest, write_json
 from ..tasks import Task, get_task
 from .faithfulness import deletion_insertion
 from .inputs import pixels_of
@@ -115,9 +115,7 @@ def tune(
 
 def _fingerprint(clip: Clip, images: Sequence[Image], masks: Sequence[np.ndarray] | None) -> str:
     """Of the weights, the images and the masks."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(clip.model.state_dict().items()):
-        digest.update(name.encode() + weight.float().cpu().numpy().tobytes())
+    digest = hashlib.sha256(weights_digest(clip.model).encode())
     for array in [*(pixels_of(image) for image in images), *([] if masks is None else masks)]:
         digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

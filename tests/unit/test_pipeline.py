@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam
-from medclipsam_utils.pipeline import CONFIGS, Segmenter, SegmenterConfig
-from medclipsam_utils.postprocess import binarize, component_at, largest_components
+from medclipsam_utils.pipeline import CONFIGS, V1_CONFIGS, Segmenter, SegmenterConfig
+from medclipsam_utils.postprocess import binarize, component_at, dense_crf, largest_components
 from medclipsam_utils.results import load_results
-from medclipsam_utils.saliency import Preset, mean_features, saliency_for
+from medclipsam_utils.saliency import Preset, gscore_cam, mean_features, saliency_for
 from medclipsam_utils.simulate import FINDINGS, simulate
 from medclipsam_utils.tasks import TASKS
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
@@ -93,7 +93,7 @@ def test_every_setting_acts(sample):
     many = segment(n_structures=9, least_share=0.0)
     assert many.coarse.sum() >= segment(n_structures=9, least_share=0.9).coarse.sum()
     untested = {field.name for field in dataclasses.fields(SegmenterConfig)} - set(changes)
-    assert untested == {"least_share", "n_points", "alpha"}
+    assert untested == {"least_share", "n_points", "alpha", "empty_if_absent"}
 
 
 def test_alpha_is_the_border_of_what_is_reported():
@@ -111,7 +111,97 @@ def test_prompts_are_encoded_once(segmenter, sample, monkeypatch):
     encode = segmenter.clip.encode_text
     monkeypatch.setattr(segmenter.clip, "encode_text", lambda texts: asked.append(texts) or encode(texts))
     segmenter.segment(sample.image, "brain tumour")
-    assert asked == ["brain tumour"]
+    assert asked == [("brain tumour",)]
+
+
+def test_several_images_are_answered_as_each_alone(segmenter):
+    images = [simulate(task, 37).image for task in TASKS] + [simulate("brain_mri", 38, size=160).image]
+    together = segmenter.segment_batch(images, "tumour")
+    assert segmenter.segment_batch([], "tumour") == []
+    for image, found in zip(images, together, strict=True):
+        alone = segmenter.segment(image, "tumour")
+        assert found.task == alone.task and found.p_value == alone.p_value
+        assert np.allclose(found.saliency, alone.saliency, atol=1e-3)
+        assert dice(found.mask, alone.mask) > 0.99
+    assert len({found.task for found in together}) > 1
+
+
+def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, monkeypatch):
+    texts = ["brain tumour", "lungs", ["brain tumour", "a brain MRI showing a glioma"]]
+    expected = [segmenter.segment(sample.image, text) for text in texts]
+    embedded = []
+    for part, method in ((segmenter.sam, "set_image"), (segmenter.clip, "encode_image")):
+        own = getattr(part, method)
+        monkeypatch.setattr(part, method, lambda images, own=own, method=method: embedded.append(method) or own(images))
+    found = segmenter.segment_targets(sample.image, texts)
+    assert sorted(embedded) == ["encode_image", "set_image"]
+    for one, other in zip(found, expected, strict=True):
+        assert (one.text, one.task) == (other.text, other.task) and dice(one.mask, other.mask) > 0.99
+    assert segmenter.segment_targets(sample.image, []) == []
+    with pytest.raises(ValueError, match="texts is 'lungs': give a list"):
+        segmenter.segment_targets(sample.image, "lungs")
+
+
+def test_the_sentences_of_an_ensemble_are_averaged(segmenter, sample):
+    sentences = list(TASKS["brain_mri"].prompts["P3"])
+    found = segmenter.segment(sample.image, sentences, task="brain_mri")
+    asked = mean_features(segmenter.clip, sentences)
+    expected = CONFIGS["tiny"]["brain_mri"].saliency.method(segmenter.clip, [sample.image], asked)[0]
+    assert np.allclose(found.saliency, expected, atol=1e-4) and found.text == " | ".join(sentences)
+    with pytest.raises(ValueError, match="the text is an empty list"):
+        segmenter.segment(sample.image, [])
+    with pytest.warns(UnknownWordWarning), pytest.raises(ModelError, match="it knows no word of 'les poumons'"):
+        segmenter.segment(sample.image, ["lungs", "les poumons"])
+
+
+def test_the_first_version_is_a_preset(segmenter, sample):
+    config = V1_CONFIGS["tiny"]["brain_mri"]
+    found = Segmenter(segmenter.clip, segmenter.sam, V1_CONFIGS["tiny"]).segment(sample.image, task="brain_mri")
+    saliency = gscore_cam(segmenter.clip, sample.image, config.saliency.text(segmenter.clip, "brain_mri"), channels=13)
+    assert np.allclose(found.saliency, saliency)
+    high = dense_crf(saliency, sample.image) > 0.5
+    assert np.array_equal(found.coarse, component_at(high, *np.unravel_index(saliency.argmax(), high.shape)))
+    assert dice(found.mask, sample.mask) > 0.3
+    assert {model: set(configs) for model, configs in V1_CONFIGS.items()} == {key: set(TASKS) for key in CONFIGS}
+    assert V1_CONFIGS["biomedclip"]["lung_xray"].saliency.channels == 300
+
+
+def test_the_settings_of_the_paper():
+    """Box for breast, brain and CT, ten points for X-ray; P3 for the tumours, P0 and P2 for the lungs; layer 9."""
+    configs = CONFIGS["biomedclip"]
+    assert [config.visual_prompt for config in configs.values()] == ["box", "box", "point", "box"]
+    assert [config.saliency.prompts for config in configs.values()] == [("P3",), ("P3",), ("P0",), ("P2",)]
+    assert [config.n_structures for config in configs.values()] == [1, 1, 2, 2]
+    assert {(c.saliency.layer, c.n_points, c.clusters, c.binarize) for c in configs.values()} == {(9, 10, 2, "kmeans")}
+
+
+def test_an_absent_target_may_give_an_empty_mask(segmenter, sample):
+    careful = {task: dataclasses.replace(config, empty_if_absent=True) for task, config in CONFIGS["tiny"].items()}
+    strict = Segmenter(segmenter.clip, segmenter.sam, careful)
+    normal = simulate("brain_mri", 31, finding="normal").image
+    assert segmenter.segment(normal, "brain tumour").mask.any()
+    found = strict.segment(normal, "brain tumour")
+    assert found.present is False and not found.mask.any() and found.coarse.any()
+    assert strict.segment(sample.image, "brain tumour").mask.any()
+
+
+def test_a_constant_map_gives_an_empty_mask_and_no_prompt(segmenter, sample, monkeypatch):
+    """The released code crashes on an empty coarse mask."""
+    monkeypatch.setattr(
+        Preset, "method", property(lambda self: lambda clip, images, text: [np.zeros((256, 256), "f4")])
+    )
+    for visual_prompt in ("box", "point", "both"):
+        config = dataclasses.replace(CHEAP, visual_prompt=visual_prompt)
+        found = Segmenter(segmenter.clip, segmenter.sam, config).segment(sample.image, "brain tumour")
+        assert not found.mask.any() and not found.coarse.any() and len(found.boxes) == 0 and found.points == ()
+        assert isinstance(found.show(), Figure) and np.array_equal(found.overlay(), sample.image)
+
+
+def test_the_overlay_is_the_image_with_an_outline(segmenter, sample):
+    found = segmenter.segment(sample.image, "brain tumour")
+    changed = (found.overlay() != sample.image).any(axis=2)
+    assert found.overlay().dtype == np.uint8 and found.overlay().shape == sample.image.shape
+    assert changed.any() and not (changed & ~found.mask).any()
 
 
 def test_an_image_of_any_kind(segmenter, sample):
@@ -142,6 +232,8 @@ def test_what_is_wrong_is_said(segmenter, sample):
     base = load_clip("tiny-base")
     with pytest.raises(ValueError, match="there are settings for tiny, biomedclip, not for 'tiny-base'"):
         Segmenter(base, segmenter.sam)
+    with pytest.raises(ValueError, match="there are settings for brain_mri: give some for each of breast_ultrasound"):
+        Segmenter(base, segmenter.sam, {"brain_mri": CHEAP})
     found = Segmenter(base, segmenter.sam, CHEAP).segment(sample.image, "brain tumour", task="brain_mri")
     assert found.present is None and found.p_value is None and "presence unknown" in repr(found)
 
@@ -153,6 +245,6 @@ def test_says_and_shows_what_it_found(segmenter, sample):
     )
     figure = found.show(sample.mask)
     assert isinstance(figure, Figure) and [axes.get_title() for axes in figure.axes] == [
-        "brain tumour", "saliency", "mask"
+        "brain tumour", "saliency, coarse mask", "what SAM is asked", "mask"
     ]  # fmt: skip
     assert found._repr_png_().startswith(b"\x89PNG")

@@ -1,0 +1,268 @@
+"""Every picture in a folder: in batches, by several processes, over interruptions, past broken files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..datasets.folders import picture_stem
+from ..finetune.processes import joined
+from ..images import MedicalImage, read_image, write_mask
+from ..run_files import weights_digest, write_json, write_table
+from ..tasks import Task, get_task
+from .segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from .segmenter import Segmenter
+
+MASKS, OVERLAYS, RECORDS, QUESTION = "masks", "overlays", "records", "question.json"
+RESULTS, FAILURES = "results.csv", "failures.csv"
+RESULT_COLUMNS = ("file", "mask", "task", "text", "share_of_image", "area_mm2", "p_value", "present")
+FAILURE_COLUMNS = ("file", "error")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """What :meth:`Segmenter.segment_folder` left in its folder.
+
+    Attributes:
+        masks: how many there are, of this call and of earlier ones.
+        failed: how many files have none.
+        new: how many files this call looked at, in this process.
+        results: the table of masks.
+        failures: the table of files without one.
+    """
+
+    masks: int
+    failed: int
+    new: int
+    results: Path
+    failures: Path
+
+    def __repr__(self) -> str:
+        failed = f", {self.failed} files failed (see {self.failures})" if self.failed else ""
+        return f"FolderResult({self.masks} masks (see {self.results}){failed}; {self.new} files were new)"
+
+
+def segment_folder(
+    segmenter: Segmenter,
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    text: str | Sequence[str] | None,
+    task: str | Task | None,
+    *,
+    batch_size: int,
+    overlays: bool,
+    retry: bool,
+    progress: bool,
+) -> FolderResult:
+    """See :meth:`Segmenter.segment_folder`."""
+    source, target = Path(source), Path(target)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: give 1 or more")
+    segmenter.features(text, task)  # raises, if they are wrong, before anything is written
+    pictures = _pictures(source, target)
+    with joined(segmenter.clip.device) as processes:
+        if processes.first:
+            _claim(target, _question(segmenter, text, task))
+        processes.wait()
+        records = _Records(target / RECORDS, processes.rank)
+        known = records.read()
+        mine = list(pictures)[processes.rank :: processes.count]
+        todo = [name for name in mine if not _settled(known.get(name), source / name, target, retry)]
+        try:
+            quiet = not (progress and processes.first)
+            with tqdm(total=len(mine), initial=len(mine) - len(todo), disable=quiet, unit="file") as bar:
+                for start in range(0, len(todo), batch_size):
+                    batch = todo[start : start + batch_size]
+                    alike = [name for name in batch if pictures[name]]
+                    for name in alike:
+                        records.append(_failure(name, _state(source / name), _shares_stem(pictures[name])))
+                    names = [name for name in batch if name not in alike]
+                    for record in _segment(segmenter, source, target, names, text, task, overlays):
+                        records.append(record)
+                    bar.update(len(batch))
+            processes.wait()
+        finally:
+            known = records.read()
+            looked_at = [known[name] for name in pictures if name in known]
+            done, failed = ([record for record in looked_at if record[key]] for key in ("mask", "error"))
+            if processes.first:
+                for name, columns, rows in ((RESULTS, RESULT_COLUMNS, done), (FAILURES, FAILURE_COLUMNS, failed)):
+                    write_table(target / name, columns, ([row[column] for column in columns] for row in rows))
+    return FolderResult(len(done), len(failed), len(todo), target / RESULTS, target / FAILURES)
+
+
+class _Records:
+    """What became of each file, a line each, appended as it happens; a process writes its own file and reads all."""
+
+    def __init__(self, folder: Path, rank: int):
+        self.folder, self.path = folder, folder / f"{rank}.jsonl"
+
+    def read(self) -> dict[str, Record]:
+        """The last record of each file; a line that an interruption left unfinished is none."""
+        found: list[Record] = []
+        for path in self.folder.glob("*.jsonl"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with suppress(json.JSONDecodeError):
+                    found.append(json.loads(line))
+        return {record["file"]: record for record in sorted(found, key=lambda record: record["time"])}
+
+    def append(self, record: Record) -> None:
+        with self.path.open("a", encoding="utf-8") as file:  # the first line break ends what was left unfinished
+            file.write("\n" + json.dumps({**record, "time": time.time()}) + "\n")
+
+
+def _pictures(source: Path, target: Path) -> dict[str, str]:
+    """Names of the pictures, relative to the folder, in alphabetical order; what is in ``target`` is none.
+
+    The value is the name of an earlier picture in the same folder with the same stem, whose mask would have the same
+    name; empty if there is none.
+    """
+    if not source.is_dir():
+        raise ValueError(f"{source} is no folder: give one with pictures in it")
+    inside, names = target.resolve(), []
+    for place, folders, files in os.walk(source):
+        folder = Path(place)
+        folders[:] = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != inside]
+        files = [name for name in files if not name.startswith(".") and picture_stem(name) is not None]
+        names += [(folder / name).relative_to(source).as_posix() for name in files]
+    if not names:
+        raise ValueError(f"{source} has no pictures: it should hold PNG, JPEG, TIFF, DICOM or NIfTI files")
+    first: dict[str, str] = {}
+    pictures = {}
+    for name in sorted(names):
+        mask = _partner(name, MASKS, "")
+        pictures[name] = first.get(mask, "")
+        first.setdefault(mask, name)
+    return pictures
+
+
+def _question(segmenter: Segmenter, text: str | Sequence[str] | None, task: str | Task | None) -> dict[str, Any]:
+    """All that the masks depend on, but for the pictures."""
+    configs: Mapping[str, Any] = segmenter.configs
+    if task is not None:
+        configs = {get_task(task).name: configs[get_task(task).name]}
+    return {
+        "text": text,
+        "task": None if task is None else get_task(task).name,
+        "clip": f"{segmenter.clip.name} {weights_digest(segmenter.clip.model)}",
+        "sam": weights_digest(segmenter.sam.model),
+        "settings": {name: asdict(config) for name, config in configs.items()},
+    }
+
+
+def _claim(target: Path, question: dict[str, Any]) -> None:
+    """Make the folder this question's, or see that it is.
+
+    Raises:
+        ValueError: it is another's.
+    """
+    path = target / QUESTION
+    question = json.loads(json.dumps(question))
+    if path.exists():
+        older = json.loads(path.read_text(encoding="utf-8"))
+        if older != question:
+            others = ", ".join(name for name in question if older.get(name) != question[name])
+            raise ValueError(f"{target} holds masks of another {others} (see {path}): give another folder")
+        return
+    for folder in (MASKS, RECORDS):
+        (target / folder).mkdir(parents=True, exist_ok=True)
+    write_json(path, question)
+
+
+def _settled(record: Record | None, path: Path, target: Path, retry: bool) -> bool:
+    if record is None or record["state"] != _state(path):
+        return False
+    return (target / record["mask"]).exists() if record["mask"] else not retry
+
+
+def _state(path: Path) -> list[int]:
+    """What changes when a file does; of one that is gone, nothing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _segment(
+    segmenter: Segmenter,
+    source: Path,
+    target: Path,
+    names: Sequence[str],
+    text: str | Sequence[str] | None,
+    task: str | Task | None,
+    overlays: bool,
+) -> Iterator[Record]:
+    """Read, segment and write a batch; a record of each file once its mask is there, or why it is not."""
+    pictures: dict[str, MedicalImage] = {}
+    states = {name: _state(source / name) for name in names}
+    for name in names:
+        try:
+            pictures[name] = read_image(source / name)
+        except ValueError as error:  # an ImageError is one
+            yield _failure(name, states[name], error)
+    found = _attempt(segmenter, list(pictures.values()), text, task)
+    for (name, picture), answer in zip(pictures.items(), found, strict=True):
+        if isinstance(answer, Exception):
+            yield _failure(name, states[name], answer)
+            continue
+        mask = _partner(name, MASKS, ".nii.gz" if picture.volume is not None else ".png")
+        (target / mask).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(target / mask, answer.mask, like=picture)
+        if overlays:
+            path = target / _partner(name, OVERLAYS, ".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(answer.overlay()).save(path)
+        yield {"state": states[name], "error": "", **_row(name, mask, answer, picture)}
+
+
+def _attempt(
+    segmenter: Segmenter, pictures: Sequence[MedicalImage], text: str | Sequence[str] | None, task: str | Task | None
+) -> list[Segmentation | Exception]:
+    """Answers, or for each picture why there is none: if they fail together, they are tried one by one."""
+    try:
+        return list(segmenter.segment_batch(pictures, text, task=task))
+    except Exception as error:  # whatever it is, the other files must not suffer from it
+        if len(pictures) == 1:
+            return [error]
+        return [answer for picture in pictures for answer in _attempt(segmenter, [picture], text, task)]
+
+
+def _partner(name: str, folder: str, extension: str) -> str:
+    path = Path(name)
+    return (Path(folder) / path.parent / f"{picture_stem(path.name)}{extension}").as_posix()
+
+
+def _shares_stem(other: str) -> ValueError:
+    return ValueError(f"its mask would have the name of that of {other}, which has the same stem: rename one")
+
+
+def _failure(name: str, state: list[int], error: Exception) -> Record:
+    return {"file": name, "state": state, "mask": "", "error": str(error) or type(error).__name__}
+
+
+def _row(name: str, mask: str, found: Segmentation, picture: MedicalImage) -> Record:
+    spacing = picture.spacing_mm
+    return {
+        "file": name,
+        "mask": mask,
+        "task": found.task,
+        "text": found.text,
+        "share_of_image": round(float(found.mask.mean()), 5),
+        "area_mm2": "" if spacing is None else round(int(found.mask.sum()) * spacing[0] * spacing[1], 2),
+        "p_value": "" if found.p_value is None else round(found.p_value, 4),
+        "present": {True: "yes", False: "no", None: "unknown"}[found.present],
+    }
