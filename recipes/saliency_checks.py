@@ -14,17 +14,14 @@ of each task: the same command goes on where an interrupted one stopped. ``--qui
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip
@@ -52,6 +49,7 @@ from medclipsam_utils.simulate import FINDINGS, simulate
 
 from .evaluate_saliency import OTHER_TASK
 from .evaluation_cases import Case, target_cases
+from .parts import measure
 from .run_files import machine
 from .simulated_data import FIRST_VALIDATION_SEED
 
@@ -121,7 +119,8 @@ def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.nd
     return [_hill(image.shape[:2]) for image in images]
 
 
-def methods(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+def methods(task: str, sizes: Sizes) -> dict[str, Any]:
+    clip = load_clip(MODEL)
     cases = held_out(task, sizes, sizes.held_out)
     goal, base, found = PRESETS[MODEL][task], load_clip(WITHOUT_REGIONS), {}
     for name, preset in ladder(task).items():
@@ -136,7 +135,8 @@ def methods(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     return found
 
 
-def prompts(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
+    clip = load_clip(MODEL)
     cases, preset = held_out(task, sizes, sizes.held_out), PRESETS[MODEL][task]
     asked = {
         "right": preset.text(clip, task),
@@ -159,7 +159,8 @@ def prompts(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     return found
 
 
-def forgetting(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+def forgetting(task: str, sizes: Sizes) -> dict[str, Any]:
+    clip = load_clip(MODEL)
     cases, preset = held_out(task, sizes, sizes.forgetting), PRESETS[MODEL][task]
     compared = {"M2IB": replace(preset, views=False).method, **SINGLE}
     del compared["gScoreCAM"]  # much slower
@@ -170,8 +171,9 @@ def forgetting(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def presence(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+def presence(task: str, sizes: Sizes) -> dict[str, Any]:
     """Scores of held-out images with and without the target, by a test calibrated on validation images."""
+    clip = load_clip(MODEL)
     without, known = FINDINGS[task][-1], TASKS[task]
     first = FIRST_VALIDATION_SEED + 1000
     calibration = [simulate(task, seed, finding=without).image for seed in range(first, first + sizes.calibration)]
@@ -188,7 +190,8 @@ def presence(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def tuning(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
+def tuning(task: str, sizes: Sizes) -> dict[str, Any]:
+    clip = load_clip(MODEL)
     preset = PRESETS[MODEL][task]
     others = {"samples": preset.samples, "standardize": True, "against_absent": preset.against_absent}
     grid = preset_grid([preset.prompts], sizes.layers, sizes.betas, sizes.variances, **others)
@@ -208,30 +211,12 @@ def tuning(clip: Clip, task: str, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[Clip, str, Sizes], dict[str, Any]]] = {
-    part.__name__: part for part in (methods, prompts, forgetting, presence, tuning)
-}
-
-
-def run(job: tuple[str, str, Sizes, Path]) -> Path:
-    """Measure one part of one task, unless that is done already; returns the file with the answer."""
-    part, task, sizes, folder = job
-    path = folder / f"{part}_{task}.json"
-    if not path.exists():
-        torch.set_num_threads(1)
-        write_json(path, PARTS[part](load_clip(MODEL), task, sizes), indent=None)
-    return path
+PARTS = (methods, prompts, forgetting, presence, tuning)
 
 
 def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:
     """Measure all parts that are not done yet, and write the results."""
-    work.mkdir(parents=True, exist_ok=True)
-    jobs = [(part, task, sizes, work) for part in PARTS for task in TASKS]
-    found: dict[str, Any] = {part: {} for part in PARTS}
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for (part, task, *_), path in zip(jobs, pool.imap(run, jobs), strict=True):
-            found[part][task] = json.loads(path.read_text(encoding="utf-8"))
-            print(f"{part}, {task}: {path}", flush=True)
+    found = measure(PARTS, sizes, work, processes)
     about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, **machine()}
     presets = {task: asdict(preset) for task, preset in PRESETS[MODEL].items()}
     path = results or work / "saliency_checks.json"

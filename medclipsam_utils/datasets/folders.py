@@ -131,6 +131,27 @@ def read_binary_mask(path: str | os.PathLike) -> np.ndarray:
     return grey > (largest / 2 if largest >= _WHITE else 0)
 
 
+def picture_names(folder: Path, ignore: Path | None = None) -> list[str]:
+    """Pictures of a folder and its subfolders, as paths relative to it with ``/``, in alphabetical order.
+
+    What counts as a picture is said at :class:`MaskFolder`. The folder ``ignore`` is not looked into.
+
+    Raises:
+        ValueError: there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: give one with pictures in it")
+    left_out, names = ignore and ignore.resolve(), []
+    for place, inner, files in os.walk(folder):
+        here = Path(place)
+        inner[:] = [name for name in inner if not name.startswith(".") and (here / name).resolve() != left_out]
+        pictures = [name for name in files if not name.startswith(".") and picture_stem(name) is not None]
+        names += [(here / name).relative_to(folder).as_posix() for name in pictures]
+    if not names:
+        raise ValueError(f"{folder} has no pictures: it should hold {', '.join(_EXTENSIONS)}")
+    return sorted(names)
+
+
 def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Files by stem in alphabetical order, and the names that were ignored because of their extension."""
     pictures: dict[str, Path] = {}

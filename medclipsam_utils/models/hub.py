@@ -35,11 +35,11 @@ def load_hub(repository: str, name: str, device: str | torch.device) -> Clip:
     own = models_folder() / name.removeprefix(PREFIX).rpartition("/")[2]
     if own.is_dir():
         return load_folder(own, name, device)
-    cached = _cached(repository)
-    return load_folder(cached or _downloaded(repository, name, own), name, device)
+    folder = cached(repository) or _downloaded(repository, name, own)
+    return load_folder(folder, name, device)
 
 
-def _cached(repository: str) -> Path | None:
+def cached(repository: str) -> Path | None:
     """The folder of the hub's cache, if all that is needed is there."""
     try:
         folder = Path(snapshot_download(repository, local_files_only=True))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..datasets.folders import picture_stem
+from ..datasets.folders import picture_names, picture_stem
 from ..finetune.processes import joined
 from ..images import MedicalImage, read_image, write_mask
 from ..run_files import weights_digest, write_json, write_table
@@ -51,8 +51,8 @@ class FolderResult:
     failures: Path
 
     def __repr__(self) -> str:
-        failed = f", {self.failed} files failed (see {self.failures})" if self.failed else ""
-        return f"FolderResult({self.masks} masks (see {self.results}){failed}; {self.new} files were new)"
+        failed = f", failed: {self.failed} (see {self.failures})" if self.failed else ""
+        return f"FolderResult(masks: {self.masks} (see {self.results}){failed}, new: {self.new})"
 
 
 def segment_folder(
@@ -130,19 +130,9 @@ def _pictures(source: Path, target: Path) -> dict[str, str]:
     The value is the name of an earlier picture in the same folder with the same stem, whose mask would have the same
     name; empty if there is none.
     """
-    if not source.is_dir():
-        raise ValueError(f"{source} is no folder: give one with pictures in it")
-    inside, names = target.resolve(), []
-    for place, folders, files in os.walk(source):
-        folder = Path(place)
-        folders[:] = [name for name in folders if not name.startswith(".") and (folder / name).resolve() != inside]
-        files = [name for name in files if not name.startswith(".") and picture_stem(name) is not None]
-        names += [(folder / name).relative_to(source).as_posix() for name in files]
-    if not names:
-        raise ValueError(f"{source} has no pictures: it should hold PNG, JPEG, TIFF, DICOM or NIfTI files")
     first: dict[str, str] = {}
     pictures = {}
-    for name in sorted(names):
+    for name in picture_names(source, ignore=target):
         mask = _partner(name, MASKS, "")
         pictures[name] = first.get(mask, "")
         first.setdefault(mask, name)

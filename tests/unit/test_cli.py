@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
-from medclipsam_utils import cli
+from medclipsam_utils import Segmenter, cli, load_sam, read_image, simulate
+from medclipsam_utils.cli.options import device
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.models.checkpoints import save_tiny_clip
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 WORDS = ["a", "brain", "breast", "image", "of", "the", "tumour", "with"]
-pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
 
 @pytest.fixture
@@ -60,6 +69,161 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("medclipsam_utils.finetune.finetune", interrupt)
     assert cli.main(["finetune", "simulated", "--pairs", "8", "-o", str(tmp_path / "run")]) == 130
-    assert capsys.readouterr().err.strip() == (
-        "medclipsam: interrupted; the same command goes on from the last checkpoint"
+    assert capsys.readouterr().err.strip() == ("medclipsam: interrupted; the same command goes on from where it was")
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A simulated brain with a tumour as a file."""
+    Image.fromarray(simulate("brain_mri", 31, finding="meningioma").image).save(tmp_path / "scan.png")
+    return tmp_path / "scan.png"
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_segment_a_dicom_gives_a_mask_of_its_size(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("MR_small.dcm", "brain tumour"), ("CT_small.dcm", "lungs"), ("JPEG2000.dcm", "lungs")):
+        path = Path(get_testdata_file(name))
+        assert cli.main(["segment", str(path), text]) == 0
+        mask = pixels(f"{path.stem}_{text.replace(' ', '_')}.png")
+        assert mask.shape == read_image(path).pixels.shape[:2] and set(np.unique(mask)) <= {0, 255}
+        output = capsys.readouterr()
+        assert (
+            f"Segmentation('{text}' as " in output.out and "the small models know simulated images only" in output.err
+        )
+
+
+def test_segment_writes_what_the_package_finds(tmp_path, scan, capsys):
+    out, overlay, figure = (tmp_path / "out" / name for name in ("mask.png", "overlay.png", "figure.png"))
+    command = ["segment", str(scan), "brain tumour", "-o", str(out), "--overlay", str(overlay), "--figure", str(figure)]
+    assert cli.main(command) == 0
+    found = Segmenter(load_clip("tiny"), load_sam("tiny")).segment(read_image(scan), "brain tumour")
+    assert np.array_equal(pixels(out) == 255, found.mask)
+    assert np.array_equal(pixels(overlay), found.overlay()) and pixels(figure).shape[0] > 500
+    assert f"mask: {out}" in capsys.readouterr().out
+
+
+def test_segment_a_volume_keeps_the_affine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    volume = np.stack([simulate("brain_mri", seed, size=64).image[..., 0] for seed in (3, 4, 5)], axis=2)
+    affine = np.array([[-2.0, 0, 0, 9], [0, 2, 0, 8], [0, 0, 4, 7], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), affine), tmp_path / "head.nii.gz")
+    assert cli.main(["segment", "head.nii.gz", "brain tumour", "--slice", "2"]) == 0
+    mask = nibabel.load("head_brain_tumour.nii.gz")
+    assert np.array_equal(mask.affine, affine) and mask.shape == (64, 64, 3)
+    filled = np.asarray(mask.dataobj).any(axis=(0, 1))
+    assert filled.tolist() == [False, False, True]
+
+
+def test_segment_several_targets_and_by_task_alone(tmp_path, scan):
+    assert cli.main(["segment", str(scan), "brain tumour", "lungs", "-o", str(tmp_path / "both")]) == 0
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["scan_brain_tumour.png", "scan_lungs.png"]
+    assert cli.main(["segment", str(scan), "--task", "brain_mri", "-o", str(tmp_path / "task.png")]) == 0
+    assert pixels(tmp_path / "task.png").any()
+
+
+def test_segment_options_act(tmp_path, scan, capsys):
+    masks = []
+    for number, extra in enumerate(([], ["--method", "v1"], ["--visual-prompt", "point"])):
+        path = tmp_path / f"{number}.png"
+        assert cli.main(["segment", str(scan), "brain tumour", "-o", str(path), *extra]) == 0
+        masks.append(pixels(path))
+    assert not np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[0], masks[2])
+    Image.fromarray(simulate("brain_mri", 31, finding="normal").image).save(scan)
+    capsys.readouterr()
+    for extra, filled in ([], True), (["--empty-if-absent"], False):
+        assert cli.main(["segment", str(scan), "brain tumour", "-o", str(tmp_path / "n.png"), *extra]) == 0
+        assert pixels(tmp_path / "n.png").any() == filled
+        assert "reported absent" in capsys.readouterr().out
+    assert cli.main(["segment", str(scan), "brain tumour", "-o", str(tmp_path / "n.png"), "--clip", "tiny-base"]) == 0
+    assert "presence unknown" in capsys.readouterr().out
+
+
+def test_segment_says_what_is_wrong(tmp_path, scan, capsys, monkeypatch):
+    monkeypatch.setenv("MEDCLIPSAM_MODELS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for command, message in (
+        ([str(tmp_path / "none.dcm"), "lungs"], "there is no such file"),
+        ([str(scan)], "give a sentence, for example 'brain tumour', or --task"),
+        ([str(scan), "?"], "the text is '?'"),
+        ([str(scan), "les poumons"], "it knows no word of 'les poumons'"),
+        ([str(scan), "lungs", "brain", "--overlay", "x.png"], "run the command once for each"),
+        ([str(scan), "lungs", "lungs!"], "two sentences give the same file name"),
+        ([str(scan), "lungs", "--slice", "3"], "plane= and slice_index= are for NIfTI"),
+        ([str(scan), "lungs", "-o", str(tmp_path / "mask.jpg")], "masks are not written as .jpg"),
+        ([str(scan), "lungs", "--profile", "full"], "biomedclip"),
+        ([str(scan), "lungs", "--sam", "vit_b"], "there is no"),
+    ):
+        assert cli.main(["segment", *command]) == 1, command
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["segment", str(scan), "lungs", "--method", "v3"])
+
+
+def test_folder_then_evaluate(tmp_path, capsys):
+    for name in ("scans", "references"):
+        (tmp_path / name).mkdir()
+    for seed in range(4):
+        sample = simulate("lung_ct", 60 + seed, size=128, finding="clear")
+        Image.fromarray(sample.image).save(tmp_path / "scans" / f"{seed}.png")
+        Image.fromarray(sample.mask).save(tmp_path / "references" / f"{seed}.png")
+    scans, out, references = (str(tmp_path / name) for name in ("scans", "out", "references"))
+    command = ["folder", scans, out, "lungs", "--quiet"]
+    assert cli.main([*command, "--overlay", "--batch-size", "3"]) == 0
+    assert "masks: 4, see" in capsys.readouterr().out and len(list(tmp_path.glob("out/overlays/*.png"))) == 4
+    table = tmp_path / "scores.csv"
+    evaluate = ["evaluate", f"{out}/masks", references, "--table", str(table)]
+    assert cli.main([*evaluate, "--versus", references, "--tolerance", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "NSD at 3 mm: mean" in printed and "DSC, " in printed and ", p = " in printed
+    assert len(table.read_text().splitlines()) == 5
+    (tmp_path / "scans" / "broken.png").write_bytes(b"")
+    assert cli.main(command) == 3
+    assert "failed: 1, see" in capsys.readouterr().out
+    assert cli.main(["folder", scans, out, "heart", "--quiet"]) == 1
+    assert cli.main(["evaluate", scans, references]) == 1
+    assert "names must be the same in both folders" in capsys.readouterr().err
+
+
+def test_demo(tmp_path, capsys):
+    assert cli.main(["demo", "-o", str(tmp_path), "--task", "lung_ct", "brain_mri", "--seed", "9"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("DSC") == 2 and "nothing about patients" in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brain_mri.png", "lung_ct.png"]
+
+
+def test_models(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MEDCLIPSAM_MODELS", str(tmp_path))
+    monkeypatch.setattr("medclipsam_utils.models.listing.cached", lambda repository: None)
+    (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"")
+    assert cli.main(["models"]) == 0
+    lines = {tuple(line.split()[:2]): line for line in capsys.readouterr().out.splitlines()}
+    assert "tiny_clip.safetensors" in lines["CLIP", "tiny"] and "here: " in lines["SAM", "tiny"]
+    assert "here: " in lines["SAM", "vit_b"] and "not here; put https://" in lines["SAM", "vit_h"]
+    assert "not here; load_clip('biomedclip') fetches it" in lines["CLIP", "biomedclip"]
+    monkeypatch.setattr("medclipsam_utils.models.weights.checksums", dict)
+    assert cli.main(["models"]) == 0
+    assert "does not list it" in capsys.readouterr().out
+
+
+def test_help_is_there_for_every_command_and_needs_no_torch():
+    program = "import sys; from medclipsam_utils import cli; cli.main(['--help'])"
+    check = f"try:\n    {program}\nfinally:\n    assert 'torch' not in sys.modules"
+    answer = subprocess.run(
+        [sys.executable, "-c", check.replace("import sys; ", "import sys\n    ")], capture_output=True
     )
+    assert answer.returncode == 0, answer.stderr
+    for command in cli.COMMANDS:
+        assert command.encode() in answer.stdout
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([command, "--help"])
+
+
+def test_each_process_of_torchrun_has_its_own_gpu(monkeypatch):
+    assert device("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device("cuda") == "cuda:3" and device("cpu") == "cpu" and device("cuda:1") == "cuda:1"

@@ -64,7 +64,7 @@ def test_a_mask_for_every_picture_and_a_reason_for_every_other_file(segmenter, s
     masks = {path.relative_to(out / "masks").as_posix() for path in (out / "masks").rglob("*.*")}
     assert masks == {"0.png", "1.png", "2.png", "ward/head.png", "volume.nii.gz"}
     assert (found.masks, found.failed, found.new) == (5, 3, 8)
-    assert repr(found).startswith("FolderResult(5 masks (see ") and "3 files failed" in repr(found)
+    assert repr(found).startswith("FolderResult(masks: 5 (see ") and "failed: 3 (see" in repr(found)
     failures = {row["file"]: row["error"] for row in rows(out / "failures.csv")}
     assert failures.keys() == {"0.png", "cut.png", "empty.dcm"}
     assert "of 0.jpg, which has the same stem: rename one" in failures["0.png"]
@@ -90,7 +90,7 @@ def test_nothing_is_done_twice_but_what_has_changed(segmenter, scans):
     out = scans.parent / "out"
     before = {path: path.stat().st_mtime_ns for path in (out / "masks").rglob("*.*")}
     again = run(segmenter, scans)
-    assert (again.masks, again.failed, again.new) == (5, 3, 0) and "0 files were new" in repr(again)
+    assert (again.masks, again.failed, again.new) == (5, 3, 0) and repr(again).endswith("new: 0)")
     assert {path: path.stat().st_mtime_ns for path in (out / "masks").rglob("*.*")} == before
     assert run(segmenter, scans, retry=True).new == 3
     (scans / "cut.png").write_bytes((scans / "2.png").read_bytes())
@@ -188,7 +188,7 @@ def test_killed_half_way_and_started_again(many):
     before = {path: path.stat().st_mtime_ns for path in out.glob("masks/*.png")}
     assert 6 <= len(before) < 18
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert answer.startswith("FolderResult(18 masks") and "2 files failed" in answer
+    assert answer.startswith("FolderResult(masks: 18 ") and "failed: 2 " in answer
     twice = [path for path, written in before.items() if path.stat().st_mtime_ns != written]
     assert len(twice) <= 1  # a mask that was written, but whose record was not
     assert not list(out.rglob("*.part"))
@@ -202,6 +202,6 @@ def test_processes_share_the_files(many):
     answer = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     ).stdout
-    assert answer.count("FolderResult(18 masks") == 2 and answer.count("10 files were new") == 2
+    assert answer.count("FolderResult(masks: 18 ") == 2 and answer.count("new: 10)") == 2
     assert len(rows(out / "results.csv")) == 18 and len(rows(out / "failures.csv")) == 2
     assert sorted(path.name for path in (out / "records").iterdir()) == ["0.jsonl", "1.jsonl"]

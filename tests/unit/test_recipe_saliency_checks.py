@@ -10,8 +10,9 @@ import pytest
 
 from medclipsam_utils.saliency import PRESETS, Preset
 from medclipsam_utils.tasks import TASKS
-from recipes import saliency_checks
-from recipes.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder, run
+from recipes import parts
+from recipes.parts import run_part
+from recipes.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder
 from recipes.simulated_data import FIRST_VALIDATION_SEED
 
 
@@ -38,9 +39,9 @@ def test_the_middle_of_an_image():
 
 
 def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr(saliency_checks, "TASKS", {"lung_ct": TASKS["lung_ct"]})
+    monkeypatch.setattr(parts, "TASKS", {"lung_ct": TASKS["lung_ct"]})
     for part in PARTS:  # as another process does it
-        run((part, "lung_ct", QUICK, tmp_path))
+        run_part((part, "lung_ct", QUICK, tmp_path / f"{part.__name__}_lung_ct.json"))
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*_lung_ct.json")}
     assert len(kept) == len(PARTS)
     results = json.loads(check(QUICK, tmp_path).read_text(), parse_constant=pytest.fail)  # no NaN, no infinity

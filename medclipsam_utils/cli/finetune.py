@@ -1,14 +1,13 @@
-"""The command line: ``medclipsam COMMAND …``, or ``python -m medclipsam_utils.cli COMMAND …`` under ``torchrun -m``."""
+"""``medclipsam finetune``: train a CLIP on image–caption pairs."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from .tasks import TASKS
+from ..tasks import TASKS
+from .options import device
 
 LOSSES = {"infonce": "InfoNCELoss", "dcl": "DCLLoss", "hn-nce": "HNNCELoss", "dhn-nce": "DHNNCELoss"}
 SIMULATED = "simulated"
@@ -16,30 +15,13 @@ VALIDATION_SHARE = 0.15
 FIRST_SEED = 2_000_000  # of simulated pairs: no chapter, no test and no training of the small models draws them
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 after a message about input that is wrong, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="medclipsam", description="MedCLIP-SAMv2: medical images and words")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_finetune(commands.add_parser("finetune", help="train a CLIP on image–caption pairs", description=_FINETUNE))
-    options = parser.parse_args(arguments)
-    try:
-        options.run(options)
-    except (ValueError, OSError) as error:  # the errors of models and images are ValueErrors that say what to do
-        print(f"medclipsam: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nmedclipsam: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
-
-
-_FINETUNE = (
+DESCRIPTION = (
     "Train a CLIP on pairs of image and caption. The same command goes on after an interruption, and runs on several "
     "processes as: torchrun --nproc-per-node N -m medclipsam_utils.cli finetune …"
 )
 
 
-def _add_finetune(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help=f"table with columns for image and caption (CSV or TSV), or the word {SIMULATED}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for checkpoint, weights and settings")
     parser.add_argument("--images", type=Path, help="folder of the images; that of the table if not given")
@@ -51,7 +33,7 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learnable-temperature", action="store_true", help="train τ along")
     parser.add_argument("--beta1", type=float, default=0.15, help="hardness, image to text; %(default)s")
     parser.add_argument("--beta2", type=float, default=0.15, help="hardness, text to image; %(default)s")
-    from .finetune.config import FROZEN, PRECISIONS, FinetuneConfig
+    from ..finetune.config import FROZEN, PRECISIONS, FinetuneConfig
 
     choices = {"precision": PRECISIONS, "freeze": FROZEN}
     types = {"micro_batch_size": int, "patience": int, "max_gradient_norm": float}
@@ -65,14 +47,13 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
             choices=choices.get(setting.name),
             help="%(default)s if not given; see FinetuneConfig",
         )
-    parser.set_defaults(run=_finetune)
 
 
-def _finetune(options: argparse.Namespace) -> None:
-    from . import losses
-    from .datasets import CaptionCSV, SimulatedDataset
-    from .finetune import FinetuneConfig, finetune
-    from .models import load_clip
+def run(options: argparse.Namespace) -> int:
+    from .. import losses
+    from ..datasets import CaptionCSV, SimulatedDataset
+    from ..finetune import FinetuneConfig, finetune
+    from ..models import load_clip
 
     known = {setting.name for setting in fields(FinetuneConfig)}
     config = FinetuneConfig(**{name: value for name, value in vars(options).items() if name in known})
@@ -86,11 +67,8 @@ def _finetune(options: argparse.Namespace) -> None:
         train, validation = (SimulatedDataset(list(TASKS), part) for part in (seeds[held_out:], seeds[:held_out]))
     else:
         train, validation = CaptionCSV(options.data, options.images).split(VALIDATION_SHARE)
-    clip = load_clip(options.clip, device=options.device)
+    clip = load_clip(options.clip, device=device(options.device))
     history = finetune(clip, train, loss, config, folder=options.output, validation=validation)
     best = history.best
     print(f"validation loss {best['loss']:.4f} after epoch {best['epoch'] + 1}; weights in {options.output}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 0

@@ -1,0 +1,44 @@
+"""``medclipsam folder``: every image in a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .options import add_segmenter_arguments, segmenter
+
+DESCRIPTION = (
+    "Write the mask of what a sentence names in every image of a folder and its subfolders, with a table of results "
+    "and a table of the files that failed. The same command goes on after an interruption and does nothing twice. On "
+    "several processes: torchrun --nproc-per-node N -m medclipsam_utils.cli folder …"
+)
+EPILOG = """\
+writes:
+  OUTPUT/masks/…         for each picture one of the same name: .png, or .nii.gz of a NIfTI volume (its middle slice)
+  OUTPUT/overlays/…      with --overlay
+  OUTPUT/results.csv     OUTPUT/failures.csv
+
+exit status 3 if some files failed.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="the folder with the images")
+    parser.add_argument("output", type=Path, help="the folder to write to; it belongs to one question")
+    parser.add_argument("text", nargs="?", help="what to look for; not needed with --task")
+    parser.add_argument("--overlay", action="store_true", help="also write the images with the outlines in them")
+    parser.add_argument("--batch-size", type=int, default=8, help="images seen together; %(default)s if not given")
+    parser.add_argument("--retry", action="store_true", help="try again what failed")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_segmenter_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    found = segmenter(options).segment_folder(
+        options.source, options.output, options.text, task=options.task, batch_size=options.batch_size,
+        overlays=options.overlay, retry=options.retry, progress=not options.quiet,
+    )  # fmt: skip
+    print(f"masks: {found.masks}, see {found.results}")
+    if found.failed:
+        print(f"failed: {found.failed}, see {found.failures}")
+    return 3 if found.failed else 0

@@ -1,0 +1,72 @@
+"""The recipe that measures the whole way: a small run from end to end, and that its parts agree with the package."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medclipsam_utils import Segmenter, dice, load_clip, load_sam, nsd
+from medclipsam_utils.pipeline import CONFIGS
+from medclipsam_utils.saliency import mean_features, saliency_for
+from medclipsam_utils.tasks import TASKS
+from recipes import parts, saliency_checks
+from recipes.parts import run_part
+from recipes.zero_shot import PARTS, QUICK, Sizes, _asking, evaluate, held_out
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_held_out_seeds_are_nobody_elses():
+    seeds = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)
+    others = saliency_checks.Sizes()
+    assert not set(seeds) & set(range(others.first_held_out, others.first_held_out + others.held_out))
+    assert seeds[0] > 421_030 and seeds[-1] < 500_000
+
+
+def test_asking_with_other_words():
+    clip, preset = load_clip("tiny"), CONFIGS["tiny"]["lung_ct"].saliency
+    asked = _asking(preset, ["both lungs", "the left lung"])
+    assert np.allclose(asked.text(clip, "lung_ct"), mean_features(clip, ["both lungs", "the left lung"]), atol=1e-6)
+
+
+def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "TASKS", {"lung_ct": TASKS["lung_ct"]})
+    for part in PARTS:  # as another process does it
+        run_part((part, "lung_ct", QUICK, tmp_path / f"{part.__name__}_lung_ct.json"))
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*_lung_ct.json")}
+    assert len(kept) == len(PARTS)
+    results = json.loads(evaluate(QUICK, tmp_path).read_text(), parse_constant=pytest.fail)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert results["sizes"]["held_out"] == 2 and results["tolerance"] == 2
+
+    segmenter, cases = Segmenter(load_clip("tiny"), load_sam("tiny")), held_out("lung_ct", QUICK)
+    found = [segmenter.segment(case.image, task="lung_ct").mask for case in cases]
+    expected = {
+        "DSC": [dice(mask, case.mask) for mask, case in zip(found, cases, strict=True)],
+        "NSD": [nsd(mask, case.mask, 2) for mask, case in zip(found, cases, strict=True)],
+    }
+    whole = {
+        "components_added": "+ SAM", "saliency_methods": "M2IB", "visual_prompts": "boxes",
+        "absent_targets": "with, always answered",
+    }  # fmt: skip
+    for part, name in whole.items():
+        for measure, values in expected.items():
+            assert results[part]["lung_ct"]["scores"][name][measure] == pytest.approx(values, abs=2e-3), part
+    bare = [saliency_for(segmenter.clip, case.image, "lung_ct") >= 0.5 for case in cases]
+    added = results["components_added"]["lung_ct"]
+    assert added["scores"]["saliency"]["DSC"] == pytest.approx(
+        [dice(mask, case.mask) for mask, case in zip(bare, cases, strict=True)], abs=2e-3
+    )
+    assert added["finding"] == ["clear", "nodule"] and added["pointing"] == [1, 1]
+    assert added["area"] == pytest.approx([case.mask.mean() for case in cases], abs=1e-5)
+    absent = results["absent_targets"]["lung_ct"]
+    assert absent["reported"] == {"with": [1, 1], "without": [0, 0]}
+    assert absent["scores"]["without, answered if present"]["DSC"] == [1, 1]
+    assert absent["scores"]["without, always answered"]["DSC"] == [0, 0]
+    names = {part.__name__: set(results[part.__name__]["lung_ct"]["scores"]) for part in PARTS}
+    assert {"P0", "P2", "P2, ensemble", "P3, class known", "all kinds"} < names["text_prompts"]
+    assert {"GradCAM", "GradCAM, captions only", "gScoreCAM", "first version"} < names["saliency_methods"]
+    assert {"points anywhere", "boxes and points", "boxes, staple", "boxes, mrm"} < names["visual_prompts"]
+    assert {"rule without words", "filled box", "+ k-means", "SAM on the true box"} < names["components_added"]
