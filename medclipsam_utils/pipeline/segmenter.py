@@ -69,6 +69,7 @@ class Segmenter:
             raise ValueError(f"there are settings for {', '.join(configs)}: give some for each of {', '.join(TASKS)}")
         self.clip, self.sam, self.configs = clip, sam, configs
         self._prompts: dict[tuple[str, ...], Tensor] = {}
+        self._embedded: tuple[np.ndarray | None, Tensor | None] = (None, None)
 
     def segment(self, image: Image, text: Text | None = None, *, task: str | Task | None = None) -> Segmentation:
         """The mask of what the text names.
@@ -161,6 +162,14 @@ class Segmenter:
         """
         return self._find_task(self.clip.encode_image(image)[0], self._said(_sentences(text)))
 
+    def embed(self, image: Image) -> None:
+        """Make SAM ready to be asked about an image; nothing is computed if it is the image it was last asked about."""
+        pixels = pixels_of(image)
+        kept, features = self._embedded
+        if not (self.sam.is_image_set and self.sam.features is features and np.array_equal(pixels, kept)):
+            self.sam.set_image(pixels)
+            self._embedded = (pixels.copy(), self.sam.features)
+
     def features(self, text: Text | None, task: str | Task | None = None) -> Tensor:
         """What is asked, float32 [D] of length 1: the mean of the text's sentences, or without text the task's prompts.
 
@@ -219,16 +228,14 @@ class Segmenter:
         return [maps[order] for order in range(len(questions))]
 
     def _answers(self, pixels: np.ndarray, asked: Sequence[tuple[_Question, np.ndarray]]) -> Iterator[Segmentation]:
-        """Of one image, which SAM embeds once, and only if there is something to ask."""
-        self.sam.reset_image()
+        """Of one image; SAM embeds it only if there is something to ask."""
         for question, saliency in asked:
             config = question.config
             coarse, boxes, points = self._coarse(saliency, pixels, config)
             p_value, present = self._presence(question.seen, question.task, config.alpha)
             mask = np.zeros(pixels.shape[:2], dtype=bool)
             if coarse.any() and not (config.empty_if_absent and present is False):
-                if not self.sam.is_image_set:
-                    self.sam.set_image(pixels)
+                self.embed(pixels)
                 mask = predict_mask(self.sam, boxes, points or None, vote=config.vote)
             yield Segmentation(
                 mask, saliency, coarse, np.zeros((0, 4), np.float32) if boxes is None else boxes, points,

@@ -133,6 +133,7 @@ def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, mon
     for part, method in ((segmenter.sam, "set_image"), (segmenter.clip, "encode_image")):
         own = getattr(part, method)
         monkeypatch.setattr(part, method, lambda images, own=own, method=method: embedded.append(method) or own(images))
+    segmenter.sam.reset_image()
     found = segmenter.segment_targets(sample.image, texts)
     assert sorted(embedded) == ["encode_image", "set_image"]
     for one, other in zip(found, expected, strict=True):
@@ -140,6 +141,20 @@ def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, mon
     assert segmenter.segment_targets(sample.image, []) == []
     with pytest.raises(ValueError, match="texts is 'lungs': give a list"):
         segmenter.segment_targets(sample.image, "lungs")
+
+
+def test_an_image_stays_embedded_until_sam_sees_another(segmenter, sample, monkeypatch):
+    expected = segmenter.segment(sample.image, "brain tumour").mask
+    own, embedded = segmenter.sam.set_image, []
+    monkeypatch.setattr(segmenter.sam, "set_image", lambda image: embedded.append(1) or own(image))
+    segmenter.segment(sample.image, "a brain tumour")
+    assert not embedded
+    own(np.zeros_like(sample.image))  # as somebody else may do who has the same predictor
+    assert np.array_equal(segmenter.segment(sample.image, "brain tumour").mask, expected) and embedded == [1]
+    changed = sample.image.copy()
+    changed[:9] = 0
+    segmenter.segment(changed, "brain tumour")
+    assert embedded == [1, 1]
 
 
 def test_the_sentences_of_an_ensemble_are_averaged(segmenter, sample):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from medclipsam_utils import widgets
-from medclipsam_utils.models import load_clip
-from medclipsam_utils.widgets import hardness, hardness_explorer, hardness_figure, saliency_explorer
+from medclipsam_utils.models import load_clip, load_sam
+from medclipsam_utils.pipeline import Segmenter
+from medclipsam_utils.simulate import simulate
+from medclipsam_utils.visual_prompts import predict_mask
+from medclipsam_utils.widgets import (
+    hardness,
+    hardness_explorer,
+    hardness_figure,
+    map_explorer,
+    saliency_explorer,
+    segmenter_explorer,
+)
+from medclipsam_utils.widgets.sam_explorer import distribute
 
 SIMILARITY = np.array([[0.9, 0.0, 0.1 * np.log(3)], [0.2, 0.8, 0.2], [0.0, 0.0, 0.7]])
 
@@ -62,7 +75,86 @@ def test_every_control_of_the_saliency_redraws(box, control, value):
 
 def test_a_text_that_cannot_be_read_is_said_in_the_picture(box, monkeypatch):
     titles = []
-    monkeypatch.setattr(widgets, "show_maps", lambda *arguments, **_: titles.append(arguments[2][1]) or Figure())
+    monkeypatch.setattr(map_explorer, "show_maps", lambda *arguments, **_: titles.append(arguments[2][1]) or Figure())
     box.children[1].value = ""
     box.children[1].value = "a xylophone"
     assert "the text is" in titles[0] and titles[1] == "unknown: xylophone"
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(load_clip("tiny"), load_sam("tiny"))
+
+
+@pytest.fixture
+def explorer(segmenter):
+    images = {
+        "tumour": simulate("brain_mri", 31, finding="meningioma").image,
+        "normal": simulate("brain_mri", 31, finding="normal").image,
+        "chest": simulate("lung_ct", 35, finding="clear").image,
+    }
+    return segmenter_explorer(segmenter, images, "brain tumour")
+
+
+def outlined(explorer):
+    """Where the overlay that the browser gets has its outline."""
+    overlay = np.asarray(Image.open(BytesIO(explorer.canvas.overlay)))
+    return (overlay == (230, 159, 0, 255)).all(axis=2)
+
+
+def test_the_explorer_starts_with_the_answer_to_its_text(segmenter, explorer):
+    found = segmenter.segment(explorer.images["tumour"], "brain tumour")
+    assert np.array_equal(explorer.mask, found.mask) and explorer.canvas.boxes == found.boxes.tolist()
+    assert "<b>present</b> (p = 0.010 against simulated images)" in explorer.status.value
+    assert outlined(explorer).any() and not (outlined(explorer) & ~found.mask).any()
+    assert np.array_equal(np.asarray(Image.open(BytesIO(explorer.canvas.picture))), explorer.images["tumour"])
+
+
+def test_another_image_or_text_is_another_question(explorer):
+    explorer.choice.value = "normal"
+    assert "<b>absent</b>" in explorer.status.value
+    explorer.choice.value, explorer.text.value = "chest", "lungs"
+    assert "lung_ct" in explorer.status.value and len(explorer.canvas.boxes) == 2
+    explorer.text.value = "brain xylophone"
+    assert "Unknown words: xylophone" in explorer.status.value
+    explorer.text.value = "xylophone"
+    assert "it knows no word of" in explorer.status.value and explorer.found is None and not explorer.mask.any()
+    assert explorer.canvas.boxes == [] and not outlined(explorer).any()
+
+
+def test_the_map_is_shown_on_demand(explorer):
+    before = explorer.canvas.picture
+    explorer.show_map.value = True
+    assert explorer.canvas.picture != before
+    explorer.show_map.value = False
+    assert explorer.canvas.picture == before
+
+
+def test_what_is_drawn_is_asked_without_another_embedding(explorer, monkeypatch):
+    sam = explorer.segmenter.sam
+    embedded = []
+    monkeypatch.setattr(sam, "set_image", lambda image: embedded.append(image))
+    (box,) = explorer.canvas.boxes
+    explorer.canvas.points = [[20, 20, 0]]
+    with_point = explorer.mask
+    assert "Corrected by hand" in explorer.status.value
+    assert np.array_equal(with_point, predict_mask(sam, np.array([box]), distribute([], [[20, 20, 0]])[1]))
+    explorer.canvas.boxes = [[30, 40, 120, 130]]
+    assert not np.array_equal(explorer.mask, with_point) and outlined(explorer).any()
+    explorer.canvas.points, explorer.canvas.boxes = [], []
+    assert not explorer.mask.any()
+    explorer.canvas.points = [[int(box[0] + box[2]) // 2, int(box[1] + box[3]) // 2, 1]]
+    assert explorer.mask.any() and not embedded
+
+
+def test_points_go_to_the_box_around_them_or_to_the_nearest():
+    boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [0, 0, 30, 10]]
+    points = [[5, 5, 1], [25, 5, 1], [15, 5, 0], [100, 5, 0]]
+    edges, several = distribute(boxes, points)
+    assert edges.tolist() == boxes
+    assert [part.xy[:, 0].tolist() for part in several] == [[5], [25, 100], [5, 25, 15]]
+    assert several[1].labels.tolist() == [1, 0] and several[0].xy.dtype == np.float32
+    none, together = distribute([], points)
+    assert none is None and together.xy.tolist() == [[5, 5], [25, 5], [15, 5], [100, 5]]
+    assert distribute([], []) == (None, None)
+    assert [len(part.xy) for part in distribute(boxes, [])[1]] == [0, 0, 0]
