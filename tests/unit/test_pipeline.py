@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from segment_anything import SamPredictor, sam_model_registry
 
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam
@@ -263,3 +264,19 @@ def test_says_and_shows_what_it_found(segmenter, sample):
         "brain tumour", "saliency, coarse mask", "what SAM is asked", "mask"
     ]  # fmt: skip
     assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_real_architectures_go_the_same_way(sample):
+    """A ViT-B/16 CLIP and SAM ViT-B, with random weights, through the paper's settings."""
+    clip, sam = load_clip("ViT-B-16/random"), SamPredictor(sam_model_registry["vit_b"]().eval())
+    few = {
+        task: dataclasses.replace(config, saliency=dataclasses.replace(config.saliency, samples=1))
+        for task, config in CONFIGS["biomedclip"].items()
+    }
+    segmenter = Segmenter(clip, sam, few)
+    image = sample.image[:, 20:]
+    found = segmenter.segment(image, "brain tumour", task="brain_mri")
+    assert found.mask.shape == found.saliency.shape == (256, 236) and len(found.boxes) == 1
+    assert found.present is None and 0 < found.coarse.mean() < 1
+    film = segmenter.segment(image, task="lung_xray")
+    assert len(film.boxes) == 0 and 1 <= len(film.points) <= 2 and len(film.points[0].xy) == 10
