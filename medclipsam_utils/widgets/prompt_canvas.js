@@ -2,7 +2,7 @@
 const LONGER_SIDE = 480; // of the picture in the page, in CSS pixels
 const NEAR = 9; // CSS pixels within which a click means what is there already
 const MODES = {
-  on: "＋ on the target",
+  on: "+ on the target",
   beside: "− beside it",
   box: "▭ box",
 };

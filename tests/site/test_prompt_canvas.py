@@ -90,7 +90,7 @@ def test_clicks_add_points_and_remove_them(page):
 
 
 def test_the_chosen_button_is_told_to_screen_readers(page):
-    assert page.get_by_role("button", pressed=True).inner_text() == "＋ on the target"
+    assert page.get_by_role("button", pressed=True).inner_text() == "+ on the target"
     page.get_by_role("button", name="box").click()
     assert page.get_by_role("button", pressed=True).inner_text() == "▭ box"
 
