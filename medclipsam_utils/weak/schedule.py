@@ -1,0 +1,73 @@
+"""The learning rate that falls and starts again, so that one training gives several models.
+
+A cycle begins at the peak and falls along a polynomial that stops after a share γ of the cycle. With t steps since the
+cycle began, and T of them in a cycle,
+
+    factor = (1 − min(t, γ T) / T)^0.9 .
+
+The first step of a cycle keeps the peak (t = 0). What the last, flat part of a cycle visits are different models of one
+valley; the next peak leaves it for another one (Zhao et al. 2022; section 3.4 of Koleilat et al. 2025).
+"""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+GAMMA, EXPONENT = 0.8, 0.9
+
+
+def cyclic_poly(step: int, cycle_length: int, gamma: float = GAMMA, exponent: float = EXPONENT) -> float:
+    """By what the peak learning rate is multiplied, from 0 to 1.
+
+    Args:
+        step: from 0, over all cycles.
+        cycle_length: T, steps in a cycle, 1 or more.
+        gamma: share of the cycle after which the factor stops falling, from 0 to 1.
+        exponent: of the polynomial.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    _check(step, cycle_length, gamma)
+    return (1 - min(step % cycle_length, gamma * cycle_length) / cycle_length) ** exponent
+
+
+def released_poly(
+    step: int, cycle_length: int, n_cycles: int, gamma: float = GAMMA, exponent: float = EXPONENT
+) -> float:
+    """The factor as the released code computes it: it divides by the length of the *whole* training. For comparison.
+
+    A cycle of a training of three then falls to about three quarters of its peak, and hardly cycles.
+
+    Args:
+        n_cycles: in the training.
+        step, cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
+    """
+    _check(step, cycle_length, gamma)
+    return (1 - min(step % cycle_length, gamma * cycle_length) / (n_cycles * cycle_length)) ** exponent
+
+
+class CyclicPolyLR(LRScheduler):
+    """:func:`cyclic_poly` as a scheduler of torch: call ``step()`` after each step of the optimizer.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
+    """
+
+    def __init__(self, optimizer: Optimizer, cycle_length: int, gamma: float = GAMMA, exponent: float = EXPONENT):
+        _check(0, cycle_length, gamma)
+        self.cycle_length, self.gamma, self.exponent = cycle_length, gamma, exponent
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        factor = cyclic_poly(self.last_epoch, self.cycle_length, self.gamma, self.exponent)
+        return [peak * factor for peak in self.base_lrs]
+
+
+def _check(step: int, cycle_length: int, gamma: float) -> None:
+    if step < 0 or cycle_length < 1:
+        raise ValueError(f"step is {step} and cycle_length is {cycle_length}: give 0 or more, and 1 or more")
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma is {gamma}: give a share from 0 to 1")

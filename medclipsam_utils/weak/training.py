@@ -1,0 +1,328 @@
+"""Train a 2-D U-Net on masks that nobody drew, in cycles, and keep several models of one training.
+
+Network and loss are those of nnU-Net (Isensee et al. 2021), from MONAI: a plain U-Net with instance normalisation, Dice
+plus cross-entropy. The optimizer is AdamW, which gets further than nnU-Net's SGD in the few hundred steps that a
+processor has time for. What is ours is short: the cycles of the learning rate (:mod:`medclipsam_utils.weak.schedule`),
+the models kept at the end of each, and that an interrupted training goes on. For nnU-Net itself see
+:mod:`medclipsam_utils.weak.nnunet`.
+
+Section 3.4 of Koleilat et al. 2025 trains for 600 epochs in 3 cycles, and keeps 10 models of each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss
+from monai.networks.nets import DynUNet
+from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
+from torch import Tensor
+from torch.nn import functional
+from tqdm.auto import tqdm
+
+from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, write_json
+from .schedule import CyclicPolyLR
+from .uncertainty import EnsemblePrediction
+
+CHECKPOINT, SETTINGS = "checkpoint.pt", "run.json"
+_TOGETHER = 16  # images that are predicted at once
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of :func:`train_segmenter`.
+
+    Attributes:
+        size: side in pixels to which images and masks are brought.
+        channels: of the U-Net's levels, from the full size down; each level halves the size.
+        cycles: of the learning rate.
+        cycle_steps: steps of the optimizer in a cycle.
+        keep: models kept of each cycle, spread evenly over its last fifth.
+        batch_size: images a step.
+        lr: the peak learning rate.
+        weight_decay: of AdamW.
+        augment: flip, turn, scale, move; change contrast and add noise.
+        checkpoint_every: steps between checkpoints.
+        seed: of weights, batches and augmentation.
+
+    Raises:
+        ValueError: a number is out of range, or the size is not divided by the U-Net's smallest level.
+    """
+
+    size: int = 112
+    channels: tuple[int, ...] = (12, 24, 48, 96, 96)
+    cycles: int = 3
+    cycle_steps: int = 100
+    keep: int = 3
+    batch_size: int = 8
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    augment: bool = True
+    checkpoint_every: int = 25
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("size", "cycles", "cycle_steps", "keep", "batch_size", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if len(self.channels) < 3 or self.size % 2 ** (len(self.channels) - 1):
+            raise ValueError(
+                f"size is {self.size} and there are {len(self.channels)} levels: give 3 levels or more, and a size "
+                f"that 2 to the power of one less than their number divides"
+            )
+        if self.keep > max(1, self.cycle_steps // 5):
+            raise ValueError(f"keep is {self.keep} of {self.cycle_steps} steps: a cycle's last fifth has fewer")
+        if not self.lr > 0:
+            raise ValueError(f"lr is {self.lr}: give a number above 0")
+
+    @property
+    def snapshot_steps(self) -> list[int]:
+        """After how many steps of the whole training a model is kept."""
+        last_fifth = max(1, self.cycle_steps // 5)
+        ends = [self.cycle_steps - last_fifth * back // self.keep for back in range(self.keep)][::-1]
+        return [cycle * self.cycle_steps + end for cycle in range(self.cycles) for end in ends]
+
+
+class SegmenterEnsemble:
+    """Models of one training, see :func:`train_segmenter`.
+
+    Attributes:
+        config: of the training.
+        snapshots: weights of M models, in the order in which they were kept: the first ``keep`` are of the first cycle.
+        losses: of every step.
+    """
+
+    def __init__(self, config: TrainingConfig, snapshots: Sequence[dict[str, Tensor]], losses: Sequence[float]):
+        self.config, self.snapshots, self.losses = config, list(snapshots), list(losses)
+
+    def __repr__(self) -> str:
+        return f"SegmenterEnsemble({len(self.snapshots)} models of {self.config.cycles} cycles)"
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray], device: str | torch.device = "cpu") -> EnsemblePrediction:
+        """What every model says of images of one size.
+
+        Args:
+            images: uint8 [H, W, 3] or [H, W], N of them, 1 or more.
+            device: where it is computed.
+
+        Raises:
+            ValueError: there are no images, or they differ in size.
+        """
+        sizes = {image.shape[:2] for image in images}
+        if len(sizes) != 1:
+            raise ValueError(f"the images have {len(sizes)} sizes: give one or more images, all of one size")
+        inputs = torch.stack([_prepared(image, self.config.size) for image in images])
+        members = []
+        for weights in self.snapshots:
+            network = build_unet(self.config).to(device).eval()
+            network.load_state_dict(weights)
+            maps = [network(part.to(device)).softmax(1)[:, 1:].cpu() for part in inputs.split(_TOGETHER)]
+            members.append(functional.interpolate(torch.cat(maps), sizes.copy().pop(), mode="bilinear")[:, 0])
+        return EnsemblePrediction(torch.stack(members).clamp(0, 1).numpy())
+
+
+def build_unet(config: TrainingConfig) -> DynUNet:
+    """MONAI's U-Net in the form of nnU-Net, with two classes, for grey images [B, 1, S, S]."""
+    levels = len(config.channels)
+    return DynUNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=2,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=config.channels,
+        norm_name=("instance", {"affine": True}),
+    )
+
+
+def train_segmenter(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    config: TrainingConfig = TrainingConfig(),
+    *,
+    folder: str | os.PathLike | None = None,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> SegmenterEnsemble:
+    """Train on images and masks, and keep models at the end of each cycle.
+
+    Args:
+        images: uint8 [H, W, 3] or [H, W], of any sizes.
+        labels: bool [H, W], one an image; some may be empty.
+        config: settings.
+        folder: for ``checkpoint.pt`` and ``snapshot_*.pt``; the same call goes on from there after an interruption, and
+            :func:`load_ensemble` reads them. None keeps all in memory.
+        device: where to train.
+        progress: show a bar.
+
+    Raises:
+        ValueError: there are no images, another number of labels, a label of another size than its image, nothing but
+            target or nothing but background in all labels together, or a checkpoint of another training or a damaged
+            one.
+        OSError: a file could not be written; what was written before is whole.
+    """
+    _check(images, labels)
+    inputs = torch.stack([_prepared(image, config.size) for image in images])
+    targets = torch.stack([_shrunk(label, config.size) for label in labels])
+    settings = {**asdict(config), "images": len(images), "labelled": round(float(targets.mean()), 6)}
+    kept = None if folder is None else Checkpoints(Path(folder) / CHECKPOINT, settings)
+    run = _Run(config, device)
+    run.resume(None if kept is None else kept.load(device))
+    if kept is not None and run.step == 0:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / SETTINGS, settings)
+    for number, weights in enumerate(run.snapshots):
+        if not _snapshot_path(folder, number).is_file():
+            save_checkpoint(_snapshot_path(folder, number), weights)
+    augmented = _augmentation() if config.augment else None
+    total = config.cycles * config.cycle_steps
+    with tqdm(total=total, initial=run.step, disable=not progress, unit="step") as bar:
+        while run.step < total:
+            run.learn(*_batch(inputs, targets, config, run.step, augmented))
+            if run.step in config.snapshot_steps and kept is not None:
+                save_checkpoint(_snapshot_path(folder, len(run.snapshots) - 1), run.snapshots[-1])
+            if kept is not None and (run.step % config.checkpoint_every == 0 or run.step == total):
+                kept.save(run.state())
+            bar.update()
+            bar.set_postfix(loss=f"{run.losses[-1]:.3f}", refresh=False)
+    return SegmenterEnsemble(config, run.snapshots, run.losses)
+
+
+def load_ensemble(folder: str | os.PathLike) -> SegmenterEnsemble:
+    """The models that :func:`train_segmenter` kept in a folder, also of a training that is not at its end.
+
+    Raises:
+        ValueError: there is no training in the folder, no model yet, or a file is damaged; the message names it.
+    """
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no training: {SETTINGS} is missing")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    names = TrainingConfig.__dataclass_fields__
+    config = TrainingConfig(
+        **{name: tuple(v) if name == "channels" else v for name, v in settings.items() if name in names}
+    )
+    files = [_snapshot_path(folder, number) for number in range(len(config.snapshot_steps))]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise ValueError(f"{folder} holds no model yet: the first one is kept at the end of the first cycle")
+    return SegmenterEnsemble(config, [load_checkpoint(file, "cpu") for file in files], [])
+
+
+class _Run:
+    """What changes during a training."""
+
+    def __init__(self, config: TrainingConfig, device: str | torch.device):
+        self.config, self.device = config, torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = build_unet(config).to(self.device)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), config.lr, weight_decay=config.weight_decay)
+        self.schedule = CyclicPolyLR(self.optimizer, config.cycle_steps)
+        self.loss = DiceCELoss(to_onehot_y=True, softmax=True)
+        self.step, self.losses = 0, []
+        self.snapshots: list[dict[str, Tensor]] = []
+
+    def learn(self, inputs: Tensor, targets: Tensor) -> None:
+        self.network.train()
+        loss = self.loss(self.network(inputs.to(self.device)), targets.to(self.device))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        self.losses.append(loss.item())
+        if self.step in self.config.snapshot_steps:
+            self.snapshots.append({name: v.detach().cpu().clone() for name, v in self.network.state_dict().items()})
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step, "losses": self.losses, "snapshots": self.snapshots,
+            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }  # fmt: skip
+
+    def resume(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.step, self.losses = state["step"], state["losses"]
+        self.snapshots = [{name: v.cpu() for name, v in weights.items()} for weights in state["snapshots"]]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def _check(images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images and {len(labels)} labels: give one label for each image")
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if image.shape[:2] != label.shape:
+            raise ValueError(
+                f"image {number} has {image.shape[:2]} pixels and its label {label.shape}: give equal sizes"
+            )
+    if not any(label.any() for label in labels):
+        raise ValueError(
+            f"all {len(labels)} labels are empty, so that there is nothing to learn: look at the pseudo-labels, and at "
+            "whether the target was reported absent"
+        )
+    if all(label.all() for label in labels):
+        raise ValueError(f"all {len(labels)} labels cover their whole image: there is no background to learn from")
+
+
+def _prepared(image: np.ndarray, size: int) -> Tensor:
+    """float32 [1, S, S] of mean 0 and deviation 1; a constant image becomes 0."""
+    grey = image.mean(axis=2, dtype=np.float32) if image.ndim == 3 else image.astype(np.float32)
+    small = functional.interpolate(torch.from_numpy(grey)[None, None], (size, size), mode="bilinear", antialias=True)[0]
+    return (small - small.mean()) / small.std().clamp(min=1e-6)
+
+
+def _shrunk(label: np.ndarray, size: int) -> Tensor:
+    """float32 [1, S, S] of 0 and 1."""
+    share = torch.from_numpy(label.astype(np.float32))[None, None]
+    return (functional.interpolate(share, (size, size), mode="bilinear", antialias=True)[0] > 0.5).float()
+
+
+def _augmentation() -> Compose:
+    both = ("image", "label")
+    return Compose(
+        [
+            RandFlipd(both, prob=0.5, spatial_axis=1),
+            RandAffined(
+                both,
+                prob=0.8,
+                rotate_range=0.25,
+                scale_range=0.15,
+                translate_range=8,
+                mode=("bilinear", "nearest"),
+                padding_mode="border",
+            ),
+            RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.5)),
+            RandGaussianNoised("image", prob=0.3, std=0.15),
+        ]
+    )
+
+
+def _batch(
+    inputs: Tensor, targets: Tensor, config: TrainingConfig, step: int, augmented: Compose | None
+) -> tuple[Tensor, Tensor]:
+    """Images and labels of a step; the same step draws the same, also after an interruption."""
+    generator = np.random.default_rng([config.seed, step])
+    chosen = generator.choice(len(inputs), config.batch_size, replace=len(inputs) < config.batch_size)
+    if augmented is None:
+        return inputs[chosen], targets[chosen]
+    augmented.set_random_state(seed=int(generator.integers(2**31)))
+    drawn = [augmented({"image": inputs[number], "label": targets[number]}) for number in chosen]
+    return tuple(torch.stack([torch.as_tensor(item[key]) for item in drawn]) for key in ("image", "label"))
+
+
+def _snapshot_path(folder: str | os.PathLike, number: int) -> Path:
+    return Path(folder) / f"snapshot_{number:03}.pt"

@@ -1,0 +1,199 @@
+"""Many models' opinions of each pixel, and what their disagreement is worth.
+
+With M probabilities of the target p_m at a pixel, the ensemble's is their mean p, and
+
+- the **entropy** of the mean, −p log₂ p − (1 − p) log₂(1 − p), in bits from 0 to 1, is the paper's uncertainty: it is
+  high where the models are unsure, and where they are sure of different things;
+- the **variation**, the standard deviation over the models, is high only where they disagree.
+
+(The released code adds up −p log p for one class only, which is no entropy.)
+
+Whether a probability may be believed is another question, asked by :func:`reliability`: of the pixels that are target
+with 80 %, are 80 % target? And whether an uncertainty is worth anything, by :func:`risk_coverage`: are the cases that
+are handed to a person first the ones that are wrong? (El-Yaniv & Wiener 2010, Guo et al. 2017.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def entropy(probability: np.ndarray) -> np.ndarray:
+    """Entropy in bits of target or not, from 0 (sure) to 1 (even).
+
+    Args:
+        probability: float, any shape, from 0 to 1.
+
+    Raises:
+        ValueError: a value is outside of 0 to 1, or not finite.
+    """
+    p = _probability(probability).astype(np.float64)
+    q = 1 - p
+    inside = (p > 0) & (q > 0)
+    bits = np.zeros(p.shape)
+    bits[inside] = -p[inside] * np.log2(p[inside]) - q[inside] * np.log2(q[inside])
+    return bits
+
+
+@dataclass(frozen=True, eq=False)
+class EnsemblePrediction:
+    """What several models say of the same images.
+
+    Attributes:
+        members: float32 [M, N, H, W], each model's probability of the target.
+    """
+
+    members: np.ndarray
+
+    def __post_init__(self):
+        if self.members.ndim != 4 or not self.members.size:
+            raise ValueError(
+                f"members has shape {self.members.shape}: give [models, images, rows, columns], none empty"
+            )
+        _probability(self.members)
+
+    @property
+    def probability(self) -> np.ndarray:
+        """float32 [N, H, W], the mean over the models."""
+        return self.members.mean(axis=0)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """bool [N, H, W]: where the mean is above ½. (The released code cuts at 0.2.)"""
+        return self.probability > 0.5
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """float64 [N, H, W], of the mean, in bits."""
+        return entropy(self.probability)
+
+    @property
+    def variation(self) -> np.ndarray:
+        """float32 [N, H, W], standard deviation over the models."""
+        return self.members.std(axis=0)
+
+    @property
+    def case_uncertainty(self) -> np.ndarray:
+        """float64 [N], one number an image: its bits of entropy for each pixel that may be target.
+
+        The sum of the entropy over the sum of the probability, so that a large target is not uncertain for having a
+        long edge. An image without any probability of the target has 0.
+        """
+        bits, mass = self.entropy.sum(axis=(1, 2)), self.probability.sum(axis=(1, 2), dtype=np.float64)
+        return np.divide(bits, mass, out=np.zeros(len(bits)), where=mass > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How far probabilities may be believed, by bins of probability.
+
+    Attributes:
+        predicted: float [B], mean probability of the pixels in each bin; NaN for an empty one.
+        observed: float [B], share of them that is target.
+        share: float [B], of all pixels.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    share: np.ndarray
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: the mean of |observed − predicted| over the pixels, from 0 to 1."""
+        filled = self.share > 0
+        return float((self.share[filled] * np.abs(self.observed - self.predicted)[filled]).sum())
+
+
+def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> Reliability:
+    """Compare probabilities with what is true (Guo et al. 2017).
+
+    Args:
+        probability: float, any shape, from 0 to 1.
+        truth: bool, of the same shape.
+        bins: of equal width, 1 or more. Most pixels of an image are far from any target, and are easily right: leave
+            them out, for example by ``probability > 0.01``, if the question is how sure the edges are.
+
+    Raises:
+        ValueError: the shapes differ, there are no pixels, or a number is out of range.
+    """
+    p, y = _probability(probability).astype(np.float64).ravel(), np.asarray(truth, dtype=bool).ravel()
+    if p.shape != y.shape or not p.size:
+        raise ValueError(f"there are {p.size} probabilities and {y.size} truths: give one of each for every pixel")
+    if bins < 1:
+        raise ValueError(f"bins is {bins}: give 1 or more")
+    number = np.minimum((p * bins).astype(int), bins - 1)
+    counts, sums, hits = (np.bincount(number, weights, bins) for weights in (None, p, y.astype(float)))
+    with np.errstate(invalid="ignore"):
+        return Reliability(sums / counts, hits / counts, counts / len(p))
+
+
+@dataclass(frozen=True, eq=False)
+class RiskCoverage:
+    """What is gained by leaving the most uncertain cases to a person.
+
+    Attributes:
+        coverage: float [N], share of the cases that are kept, from 1/N to 1.
+        score: float [N], their mean score.
+        random: mean score of all, which is what leaving out cases at random gives.
+        best: float [N], the mean score if the worst were left out: the best that any uncertainty could do.
+    """
+
+    coverage: np.ndarray
+    score: np.ndarray
+    random: float
+    best: np.ndarray
+
+    def at(self, coverage: float) -> float:
+        """Mean score at a coverage, of the smallest number of cases that is at least that."""
+        return float(self.score[np.searchsorted(self.coverage, coverage - 1e-12)])
+
+
+def risk_coverage(uncertainty: Sequence[float], scores: Sequence[float]) -> RiskCoverage:
+    """Mean score of the most certain cases, from one to all (El-Yaniv & Wiener 2010).
+
+    Args:
+        uncertainty: float [N], high is uncertain.
+        scores: float [N] of the same cases, for example their DSC.
+
+    Raises:
+        ValueError: there are none, or another number of one than of the other.
+    """
+    uncertainty, scores = np.asarray(uncertainty, dtype=float), np.asarray(scores, dtype=float)
+    if uncertainty.shape != scores.shape or scores.ndim != 1 or not len(scores):
+        raise ValueError(
+            f"there are {uncertainty.shape} uncertainties and {scores.shape} scores: give one of each a case"
+        )
+    count = np.arange(1, len(scores) + 1)
+    ordered = scores[np.argsort(uncertainty, kind="stable")]
+    return RiskCoverage(
+        count / len(scores), np.cumsum(ordered) / count, float(scores.mean()), np.cumsum(-np.sort(-scores)) / count
+    )
+
+
+def triage(names: Sequence[str], uncertainty: Sequence[float], share: float = 0.2) -> list[str]:
+    """The names of the most uncertain cases, the most uncertain first: what a person should look at.
+
+    Args:
+        names: of N cases.
+        uncertainty: float [N], high is uncertain.
+        share: how many of them, from 0 to 1; rounded up.
+
+    Raises:
+        ValueError: another number of names than of uncertainties, or a share out of range.
+    """
+    if len(names) != len(uncertainty):
+        raise ValueError(f"there are {len(names)} names for {len(uncertainty)} uncertainties: give one a case")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}: give a number from 0 to 1")
+    order = np.argsort(-np.asarray(uncertainty, dtype=float), kind="stable")
+    return [names[number] for number in order[: int(np.ceil(share * len(names)))]]
+
+
+def _probability(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if values.size and not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"values from {values.min():.3g} to {values.max():.3g} are no probabilities: give 0 to 1")
+    return values

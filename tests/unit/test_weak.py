@@ -1,0 +1,299 @@
+"""Stage 3: schedule and uncertainty against values worked out by hand, training that goes on, and bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy as scipy_entropy
+
+from medclipsam_utils import Segmenter, dice, load_clip, load_sam, simulate
+from medclipsam_utils.postprocess import components
+from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
+from medclipsam_utils.weak import (
+    CyclicPolyLR,
+    EnsemblePrediction,
+    PseudoLabels,
+    TrainingConfig,
+    build_unet,
+    cyclic_poly,
+    entropy,
+    load_ensemble,
+    make_pseudo_labels,
+    released_poly,
+    reliability,
+    risk_coverage,
+    train_segmenter,
+    triage,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class TestSchedule:
+    def test_by_hand(self):
+        """A cycle of 10: 1 at its start, 0.5^0.9 in its middle, 0.2^0.9 from step 8 on, and then 1 again."""
+        factors = [cyclic_poly(step, 10) for step in range(12)]
+        assert factors[0] == factors[10] == 1 and factors[5] == pytest.approx(0.5**0.9)
+        assert factors[8] == factors[9] == pytest.approx(0.2**0.9) and factors[7] > factors[8]
+        assert factors[11] == factors[1] == pytest.approx(0.9**0.9)
+
+    def test_the_released_one_hardly_cycles(self):
+        """Its cycle of a training of three ends at (1 − 0.8/3)^0.9 of the peak."""
+        assert released_poly(9, 10, 3) == pytest.approx((1 - 0.8 / 3) ** 0.9) and released_poly(10, 10, 3) == 1
+        assert released_poly(7, 10, 1) == cyclic_poly(7, 10)
+
+    def test_as_a_scheduler_of_torch(self):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+        scheduler, rates = CyclicPolyLR(optimizer, 5), []
+        for _ in range(11):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        assert rates == pytest.approx([0.4 * cyclic_poly(step, 5) for step in range(11)])
+
+    def test_what_is_out_of_range_is_said(self):
+        for arguments in ((-1, 10), (0, 0)):
+            with pytest.raises(ValueError, match="give 0 or more, and 1 or more"):
+                cyclic_poly(*arguments)
+        with pytest.raises(ValueError, match=r"gamma is 1\.5"):
+            cyclic_poly(0, 10, gamma=1.5)
+
+
+class TestUncertainty:
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+    def test_entropy_is_that_of_scipy(self, values):
+        p = np.array(values)
+        assert np.allclose(entropy(p), scipy_entropy(np.stack([p, 1 - p]), base=2, axis=0), atol=1e-12)
+
+    def test_entropy_at_the_ends(self):
+        assert entropy(np.array([0.0, 0.5, 1.0])).tolist() == [0, 1, 0]
+        with pytest.raises(ValueError, match="are no probabilities"):
+            entropy(np.array([0.5, 1.2]))
+
+    def test_an_ensemble_by_hand(self):
+        """Two models, one image of three pixels: both sure, both unsure, each sure of something else."""
+        members = np.array([[[[1.0, 0.5, 1.0]]], [[[1.0, 0.5, 0.0]]]], dtype=np.float32)
+        found = EnsemblePrediction(members)
+        assert found.probability.tolist() == [[[1, 0.5, 0.5]]] and found.masks.tolist() == [[[True, False, False]]]
+        assert found.entropy.tolist() == [[[0, 1, 1]]] and found.variation.tolist() == [[[0, 0, 0.5]]]
+        assert found.case_uncertainty.tolist() == [1.0]  # two bits over a mass of two
+        assert EnsemblePrediction(np.zeros((2, 1, 3, 3), np.float32)).case_uncertainty.tolist() == [0]
+        for wrong in (np.zeros((2, 3, 3)), np.zeros((0, 1, 3, 3))):
+            with pytest.raises(ValueError, match=r"give \[models, images, rows, columns\]"):
+                EnsemblePrediction(wrong)
+
+    def test_reliability_by_hand(self):
+        """Two bins: of two pixels at 0.2 none is target, of two at 0.8 one is; ECE = ½ · 0.2 + ½ · 0.3."""
+        found = reliability(np.array([0.2, 0.2, 0.8, 0.8]), np.array([False, False, True, False]), bins=2)
+        assert found.predicted.tolist() == [0.2, 0.8] and found.observed.tolist() == [0, 0.5]
+        assert found.share.tolist() == [0.5, 0.5] and found.ece == pytest.approx(0.25)
+        sure = reliability(np.array([0.0, 1.0]), np.array([False, True]), bins=3)
+        assert sure.ece == 0 and np.isnan(sure.predicted[1]) and sure.share.tolist() == [0.5, 0, 0.5]
+        with pytest.raises(ValueError, match="there are 2 probabilities and 1 truths"):
+            reliability(np.zeros(2), np.zeros(1, bool))
+        with pytest.raises(ValueError, match="bins is 0"):
+            reliability(np.zeros(2), np.zeros(2, bool), bins=0)
+
+    def test_well_calibrated_probabilities_have_a_small_error(self):
+        generator = np.random.default_rng(0)
+        p = generator.random(100_000)
+        truth = generator.random(100_000) < p
+        assert reliability(p, truth).ece < 0.01 < reliability(p**3, truth).ece
+
+    def test_risk_and_coverage_by_hand(self):
+        found = risk_coverage([0.1, 0.9, 0.5], [1.0, 0.2, 0.6])
+        assert found.coverage == pytest.approx([1 / 3, 2 / 3, 1]) and found.score == pytest.approx([1.0, 0.8, 0.6])
+        assert found.random == pytest.approx(0.6) and found.best == pytest.approx([1.0, 0.8, 0.6])
+        assert found.at(0.5) == found.at(2 / 3) == pytest.approx(0.8) and found.at(1.0) == pytest.approx(0.6)
+        useless = risk_coverage([0.9, 0.1, 0.5], [1.0, 0.2, 0.6])
+        assert useless.score[0] == pytest.approx(0.2) and useless.best[0] == 1
+        with pytest.raises(ValueError, match="give one of each a case"):
+            risk_coverage([0.1], [1.0, 0.5])
+
+    def test_triage_lists_the_most_uncertain_first(self):
+        assert triage(["a", "b", "c", "d", "e"], [0.1, 0.9, 0.5, 0.9, 0.2], share=0.5) == ["b", "d", "c"]
+        assert triage(["a"], [0.1], share=0) == [] and triage([], [], share=1) == []
+        with pytest.raises(ValueError, match="2 names for 1 uncertainties"):
+            triage(["a", "b"], [0.1])
+        with pytest.raises(ValueError, match="share is 2"):
+            triage(["a"], [0.1], share=2)
+
+
+class TestPseudoLabels:
+    def test_agreement_is_that_of_box_and_points(self):
+        segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
+        images = [simulate("brain_mri", 31, finding=finding).image for finding in ("meningioma", "normal")]
+        labels = make_pseudo_labels(segmenter, images, task="brain_mri", progress=False)
+        found = segmenter.segment(images[0], task="brain_mri")
+        by_points = predict_mask(segmenter.sam, points=[points_from_mask(part) for part in components(found.coarse)])
+        assert dice(labels.masks[0], found.mask) > 0.99
+        assert labels.agreement[0] == pytest.approx(dice(by_points, found.mask), abs=0.02)
+        assert labels.present.tolist() == [True, False] and labels.trusted(1.0).tolist() == [0]
+        config = dataclasses.replace(segmenter.configs["brain_mri"], visual_prompt="point")
+        pointed = Segmenter(segmenter.clip, segmenter.sam, config)
+        other = make_pseudo_labels(pointed, images[:1], task="brain_mri", progress=False)
+        assert other.agreement[0] == pytest.approx(dice(other.masks[0], found.mask), abs=0.02)
+        none = make_pseudo_labels(segmenter, [], "brain tumour", progress=False)
+        assert none.masks == () and none.agreement.shape == (0,)
+
+    def test_the_trusted_ones_agree_are_present_and_not_empty(self):
+        full, empty = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+        labels = PseudoLabels(
+            (full, full, full, empty, full), np.array([0.9, 0.2, 0.8, 0.99, 0.95]), np.array([1, 1, 1, 1, 0], bool)
+        )
+        assert labels.trusted(0.4).tolist() == [0, 2] and labels.trusted(1.0).tolist() == [0, 1, 2]
+        assert labels.trusted(0.01).tolist() == [0]
+        with pytest.raises(ValueError, match="share is 0"):
+            labels.trusted(0)
+        with pytest.raises(ValueError, match="of 1 labels none is left: all are empty"):
+            PseudoLabels((empty,), np.array([0.9]), np.array([True])).trusted()
+
+
+CONFIG = TrainingConfig(
+    size=32, channels=(4, 8, 8), cycles=2, cycle_steps=10, keep=2, batch_size=4, checkpoint_every=4, augment=True
+)
+
+
+def squares(count=8, seed=0):
+    """Bright squares on noise, and their masks."""
+    generator = np.random.default_rng(seed)
+    images, masks = [], []
+    for _ in range(count):
+        image, mask = generator.integers(0, 90, (40, 36, 3), dtype=np.uint8), np.zeros((40, 36), bool)
+        y, x = generator.integers(2, 20, 2)
+        mask[y : y + 12, x : x + 12] = True
+        image[mask] += 120
+        images.append(image)
+        masks.append(mask)
+    return images, masks
+
+
+class TestTraining:
+    def test_learns_and_predicts_at_the_size_of_the_images(self):
+        config = dataclasses.replace(CONFIG, cycles=1, cycle_steps=80, lr=0.02, augment=False)
+        ensemble = train_segmenter(*squares(), config, progress=False)
+        images, masks = squares(4, seed=1)
+        found = ensemble.predict(images)
+        assert found.members.shape == (2, 4, 40, 36) and found.members.dtype == np.float32
+        assert np.mean([dice(one, other) for one, other in zip(found.masks, masks, strict=True)]) > 0.85
+        assert ensemble.losses[-1] < ensemble.losses[0] / 3
+        grey = ensemble.predict([image[..., 0] for image in images])
+        assert grey.masks.shape == (4, 40, 36)
+
+    def test_models_are_kept_at_the_end_of_each_cycle(self):
+        assert CONFIG.snapshot_steps == [9, 10, 19, 20]
+        assert TrainingConfig(cycles=2, cycle_steps=100, keep=4).snapshot_steps == [85, 90, 95, 100, 185, 190, 195, 200]
+        ensemble = train_segmenter(*squares(), CONFIG, progress=False)
+        assert len(ensemble.snapshots) == 4 and repr(ensemble) == "SegmenterEnsemble(4 models of 2 cycles)"
+        network = build_unet(CONFIG)
+        for weights in ensemble.snapshots:
+            network.load_state_dict(weights)
+
+    def test_goes_on_after_an_interruption_as_if_there_were_none(self, tmp_path, monkeypatch):
+        images, masks = squares()
+        whole = train_segmenter(images, masks, CONFIG, folder=tmp_path / "whole", progress=False)
+        steps, learn = [], "medclipsam_utils.weak.training._Run.learn"
+        from medclipsam_utils.weak.training import _Run
+
+        own = _Run.learn
+
+        def interrupted(self, *batch):
+            if len(steps) == 14:
+                raise KeyboardInterrupt
+            steps.append(1)
+            own(self, *batch)
+
+        monkeypatch.setattr(learn, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+        monkeypatch.setattr(learn, own)
+        half = load_ensemble(tmp_path / "cut")
+        assert len(half.snapshots) == 2
+        resumed = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+        assert resumed.losses == whole.losses
+        for name, weight in whole.snapshots[-1].items():
+            assert torch.equal(weight, resumed.snapshots[-1][name])
+        loaded = load_ensemble(tmp_path / "cut")
+        assert loaded.config == CONFIG
+        assert np.array_equal(loaded.predict(images[:2]).members, whole.predict(images[:2]).members)
+        again = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+        assert again.losses == whole.losses
+
+    def test_labels_that_teach_nothing_are_refused(self):
+        images, masks = squares(3)
+        with pytest.raises(ValueError, match="all 3 labels are empty, so that there is nothing to learn"):
+            train_segmenter(images, [np.zeros_like(mask) for mask in masks], CONFIG, progress=False)
+        with pytest.raises(ValueError, match="all 3 labels cover their whole image"):
+            train_segmenter(images, [np.ones_like(mask) for mask in masks], CONFIG, progress=False)
+        with pytest.raises(ValueError, match="there are 3 images and 2 labels"):
+            train_segmenter(images, masks[:2], CONFIG, progress=False)
+        with pytest.raises(ValueError, match=r"image 0 has \(40, 36\) pixels and its label \(40, 30\)"):
+            train_segmenter(images, [mask[:, :30] for mask in masks], CONFIG, progress=False)
+        one_empty = train_segmenter(images, [masks[0], masks[1], np.zeros_like(masks[2])], CONFIG, progress=False)
+        assert np.isfinite(one_empty.losses).all()
+
+    def test_other_data_or_a_damaged_file_is_refused_by_name(self, tmp_path):
+        images, masks = squares()
+        train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        with pytest.raises(ValueError, match="was made with other settings, data or model"):
+            train_segmenter(images, masks, dataclasses.replace(CONFIG, lr=0.1), folder=tmp_path, progress=False)
+        (tmp_path / "snapshot_001.pt").write_bytes(b"PK damaged")
+        with pytest.raises(ValueError, match=r"snapshot_001\.pt is damaged .*: delete it"):
+            load_ensemble(tmp_path)
+        (tmp_path / "snapshot_001.pt").unlink()
+        train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        assert len(load_ensemble(tmp_path).snapshots) == 4
+        (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:-200])
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
+            train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        (tmp_path / "checkpoint.pt").unlink()
+        train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        assert len(load_ensemble(tmp_path).snapshots) == 4
+        with pytest.raises(ValueError, match="holds no training"):
+            load_ensemble(tmp_path / "nothing")
+
+    def test_a_full_disk_loses_nothing(self, tmp_path, monkeypatch):
+        images, masks = squares()
+        save, calls = torch.save, []
+
+        def full(content, path, *arguments, **options):
+            calls.append(path)
+            if len(calls) > 4:
+                path.write_bytes(b"half of it")
+                raise OSError(errno.ENOSPC, "No space left on device")
+            save(content, path, *arguments, **options)
+
+        monkeypatch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match=r"could not be written .*No space left on device.*free some space"):
+            train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        assert not list(tmp_path.glob("*.part"))
+        monkeypatch.setattr(torch, "save", save)
+        resumed = train_segmenter(images, masks, CONFIG, folder=tmp_path, progress=False)
+        assert resumed.losses == train_segmenter(images, masks, CONFIG, progress=False).losses
+
+    def test_settings_that_do_not_fit_are_refused(self):
+        for changes, message in (
+            ({"size": 30}, "size is 30 and there are 3 levels"),
+            ({"channels": (4, 8)}, "give 3 levels or more"),
+            ({"keep": 3}, "keep is 3 of 10 steps"),
+            ({"cycles": 0}, "cycles is 0"),
+            ({"lr": 0.0}, r"lr is 0\.0"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                dataclasses.replace(CONFIG, **changes)
+
+    def test_images_of_several_sizes_are_predicted_apart(self):
+        ensemble = train_segmenter(*squares(), CONFIG, progress=False)
+        images, _ = squares(2)
+        with pytest.raises(ValueError, match="the images have 2 sizes"):
+            ensemble.predict([images[0], images[1][:30]])
+        with pytest.raises(ValueError, match="the images have 0 sizes"):
+            ensemble.predict([])
+        constant = ensemble.predict([np.full((40, 36, 3), 7, np.uint8)])
+        assert np.isfinite(constant.members).all()
