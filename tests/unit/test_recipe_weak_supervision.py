@@ -1,0 +1,61 @@
+"""The recipe of the third stage: what spoils a mask and how, and a small run that can be interrupted."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medclipsam_utils import dice
+from medclipsam_utils.tasks import TASKS
+from recipes import parts, weak_supervision, zero_shot
+from recipes.parts import run_part
+from recipes.simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
+from recipes.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MASK = np.zeros((60, 80), bool)
+MASK[20:40, 25:55] = True
+
+
+def test_no_seed_is_trained_on_and_looked_at():
+    training = range(Sizes().first_training, Sizes().first_training + Sizes().training)
+    held_out = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)
+    others = range(zero_shot.Sizes().first_held_out, zero_shot.Sizes().first_held_out + zero_shot.Sizes().held_out)
+    assert not set(held_out) & set(others) and held_out[-1] < FIRST_VALIDATION_SEED
+    assert training[0] > FIRST_TRAINING_SEED
+
+
+def test_masks_are_spoilt_as_they_should_be():
+    assert grown(MASK, 2).sum() > MASK.sum() > grown(MASK, -2).sum() and grown(MASK, 0) is MASK
+    aside = moved(MASK, np.array([0.0, 5.0]))
+    assert aside.sum() == MASK.sum() and aside[20:40, 30:60].all()
+    spoilt = {
+        name: [spoil(MASK, np.random.default_rng(number)) for number in range(40)] for name, spoil in SPOILT.items()
+    }
+    majority = {name: dice(np.mean(masks, axis=0) > 0.5, MASK) for name, masks in spoilt.items()}
+    assert majority["exact"] == 1
+    assert min(majority["each too large or too small"], majority["each moved elsewhere"]) > 0.9
+    assert max(majority["all too large"], majority["all moved to one side"]) < 0.88
+    halves = [half_missing(MASK, np.random.default_rng(number)).sum() for number in range(40)]
+    assert set(halves) == {MASK.sum(), MASK[:, 40:].sum()}
+
+
+def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "TASKS", {"lung_ct": TASKS["lung_ct"]})
+    sizes = quick(tmp_path)
+    for part in PARTS:  # as another process does it
+        run_part((part, "lung_ct", sizes, tmp_path / f"{part.__name__}_lung_ct.json"))
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    results = json.loads(evaluate(sizes, tmp_path).read_text(), parse_constant=pytest.fail)
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
+    assert len(results["pseudo_labels"]["lung_ct"]["DSC"]) == 6
+    assert len(results["pseudo_labels"]["lung_ct"]["trusted"]) == 4
+    found = results["training"]["lung_ct"]
+    assert {"zero-shot", "trusted masks", "all masks", "exact masks"} <= set(found)
+    assert len(found["trusted masks"]["members"]) == 2 and len(found["zero-shot"]["DSC"]) == 3
+    assert np.mean(found["zero-shot"]["DSC"]) > 0.8
+    assert 0 <= found["exact masks"]["reliability, ensemble"]["ECE"] <= 1
+    assert set(results["noise"]) == set(SPOILT) and results["noise"]["exact"]["labels"] == [1, 1, 1, 1]
+    assert "folder" not in results["sizes"] and results["share"] == weak_supervision.SHARE
