@@ -47,7 +47,7 @@ NEAR = 0.01  # calibration looks at pixels that are target with more than this
 SHARE = 0.7  # of the pseudo-labels that are trusted
 SHIFT, GROWTH = 8, 4  # pixels
 NOISE_TASK = "lung_ct"
-LONG, ONE_CYCLE = TrainingConfig(cycle_steps=400, keep=3), TrainingConfig(cycles=1, cycle_steps=400, keep=1)
+LONG, ONE_CYCLE = TrainingConfig(cycle_steps=250, keep=3), TrainingConfig(cycles=1, cycle_steps=250, keep=1)
 
 
 @dataclass(frozen=True)
