@@ -45,7 +45,7 @@ notebooks: $(VENV)/.installed
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.
-$(VENV)/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-dev.txt requirements-nnunet.txt constraints.txt pyproject.toml
 	@if [ -e $(VENV)/.installing ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		python=$$(sh .ci/find-python) || exit 1; \
 		echo "== Setting up $(VENV) with $$python (a few minutes, once) =="; \

@@ -18,6 +18,8 @@
 :func:`reliability`               are the probabilities right? with the expected calibration error
 :func:`risk_coverage`             is the uncertainty worth anything? with :func:`triage`, the cases to look at
 ================================  ====================================================================================
+
+The same through nnU-Net v2, an optional extra, is in :mod:`medclipsam_utils.weak.nnunet`.
 """
 
 from __future__ import annotations
