@@ -16,8 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medclipsam_utils import Segmenter, dice, simulate
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.run_files import write_json

@@ -9,7 +9,7 @@ import pytest
 
 from medclipsam_utils import dice
 from medclipsam_utils.tasks import TASKS
-from recipes import parts, weak_supervision, zero_shot
+from recipes import parts, weak_nnunet, weak_supervision, zero_shot
 from recipes.parts import run_part
 from recipes.simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from recipes.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
@@ -59,3 +59,21 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert 0 <= found["exact masks"]["reliability, ensemble"]["ECE"] <= 1
     assert set(results["noise"]) == set(SPOILT) and results["noise"]["exact"]["labels"] == [1, 1, 1, 1]
     assert "folder" not in results["sizes"] and results["share"] == weak_supervision.SHARE
+
+
+def test_the_run_of_nnunet_labels_exports_and_judges(tmp_path, monkeypatch):
+    """Without nnU-Net, whose own small run is tested with the package: its answer is one that we know."""
+    steps = []
+    monkeypatch.setattr(weak_nnunet, "plan", lambda folder, number, **_: steps.append("plan"))
+    monkeypatch.setattr(weak_nnunet, "train", lambda folder, number, config: steps.append("train"))
+    monkeypatch.setattr(
+        weak_nnunet, "predict", lambda folder, number, images: np.ones((2, len(images), 128, 128), "f4")
+    )
+    found = weak_nnunet.run(tmp_path, range(2_700_000, 2_700_004), range(445_000, 445_002))
+    assert steps == ["plan", "train"] and set(found["seconds"]) == {"plan", "train", "predict"}
+    assert len(list(tmp_path.glob("nnUNet_raw/Dataset001_LUNGS/labelsTr/*.png"))) == found["images"] == 2
+    everything = [dice(np.ones((128, 128), bool), weak_nnunet._patient(seed).mask) for seed in (445_000, 445_001)]
+    assert found["members"] == [found["ensemble"]] * 2 and found["ensemble"] == pytest.approx(everything, abs=1e-4)
+    assert np.mean(found["labels"]) > 0.8 and len(found["zero-shot"]) == 2
+    held_out = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)
+    assert not set(weak_nnunet.HELD_OUT) & set(held_out) and weak_nnunet.HELD_OUT[-1] < FIRST_VALIDATION_SEED
