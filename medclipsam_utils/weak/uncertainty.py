@@ -102,7 +102,7 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean of |observed − predicted| over the pixels, from 0 to 1."""
+        """Expected calibration error: mean distance of what is observed from what is predicted, from 0 to 1."""
         filled = self.share > 0
         return float((self.share[filled] * np.abs(self.observed - self.predicted)[filled]).sum())
 
