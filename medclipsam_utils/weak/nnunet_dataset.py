@@ -41,7 +41,7 @@ def export_dataset(
     spacing, so nnU-Net resamples nothing: bring images of very different pixel sizes to one before.
 
     Args:
-        folder: of all that nnU-Net writes; the data set is ``folder/nnUNet_raw/Dataset{id}_{name}``.
+        folder: of all that nnU-Net writes; the data set is ``Dataset{id}_{name}`` in its ``nnUNet_raw``.
         dataset_id: 1 to 999, one for each data set in the folder.
         name: letters, digits, ``_`` and ``-``.
         images: uint8 [H, W, 3] or [H, W] by name, of any sizes. Names become file names.
