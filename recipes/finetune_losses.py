@@ -13,7 +13,6 @@ command goes on where an interrupted one stopped. ``--quick`` proves in seconds 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -32,6 +31,7 @@ from medclipsam_utils.metrics import retrieval_accuracy
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.run_files import write_json
 
+from .parts import options_of
 from .run_files import machine
 
 START = "tiny"
@@ -201,15 +201,8 @@ def mean_hits(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".cache/finetune_losses"), metavar="FOLDER",
-                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
-    parser.add_argument("--results", type=Path, help="file to write; finetune_losses.json in the folder if not given")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="trainings side by side; %(default)s")
-    parser.add_argument("--quick", action="store_true", help="a run of seconds that proves that the recipe runs")
-    options = parser.parse_args(arguments)
-    sizes, folder = (QUICK, options.work / "quick") if options.quick else (Sizes(), options.work)
-    compare(sizes, folder, options.results, options.processes)
+    options = options_of(arguments, __doc__, "finetune_losses")
+    compare(QUICK if options.quick else Sizes(), options.folder, options.results, options.processes)
 
 
 def compare(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:

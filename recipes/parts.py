@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from medclipsam_utils import TASKS
@@ -42,3 +45,27 @@ def run_part(job: tuple[Part, str, Any, Path]) -> Path:
         torch.set_num_threads(1)
         write_json(path, part(task, sizes), indent=None)
     return path
+
+
+def options_of(arguments: Sequence[str] | None, description: str, name: str) -> argparse.Namespace:
+    """The command line of a measurement: ``folder``, ``results``, ``processes`` and ``quick``.
+
+    Args:
+        arguments: None takes those of the program.
+        description: of the recipe.
+        name: of the results file, and of the folder that is used if none is given.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(".cache") / name, metavar="FOLDER",
+                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
+    parser.add_argument("--results", type=Path, help=f"file to write; {name}.json in the folder if not given")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="side by side; %(default)s")
+    parser.add_argument("--quick", action="store_true", help="a short run that proves that the recipe runs")
+    options = parser.parse_args(arguments)
+    options.folder = options.work / "quick" if options.quick else options.work
+    return options
+
+
+def short(values: Iterable[float]) -> list[float | None]:
+    """Rounded to four digits; None for what is not a number, which JSON does not know."""
+    return [round(float(value), 4) if np.isfinite(value) else None for value in values]

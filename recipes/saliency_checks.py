@@ -13,8 +13,6 @@ of each task: the same command goes on where an interrupted one stopped. ``--qui
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -49,7 +47,7 @@ from medclipsam_utils.simulate import FINDINGS, simulate
 
 from .evaluate_saliency import OTHER_TASK
 from .evaluation_cases import Case, target_cases
-from .parts import measure
+from .parts import measure, options_of, short
 from .run_files import machine
 from .simulated_data import FIRST_VALIDATION_SEED
 
@@ -150,9 +148,9 @@ def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
         checked = specificity(method, clip, images, asked, masks)
         found[name] = {
             prompt: {
-                "coverage": _short(checked.coverage[prompt]),
+                "coverage": short(checked.coverage[prompt]),
                 "pointing": checked.pointing[prompt].astype(int).tolist(),
-                "correlation": _short(checked.correlation[prompt]),
+                "correlation": short(checked.correlation[prompt]),
             }
             for prompt in asked
         }
@@ -166,7 +164,7 @@ def forgetting(task: str, sizes: Sizes) -> dict[str, Any]:
     del compared["gScoreCAM"]  # much slower
     images, text = [case.image for case in cases], preset.text(clip, task)
     return {
-        name: {part: _short(values) for part, values in randomisation(method, clip, images, text).items()}
+        name: {part: short(values) for part, values in randomisation(method, clip, images, text).items()}
         for name, method in compared.items()
     }
 
@@ -183,9 +181,9 @@ def presence(task: str, sizes: Sizes) -> dict[str, Any]:
     groups = {"with": images, "without": [simulate(task, seed, finding=without).image for seed in seeds]}
     found = {name: test.score(clip, group) for name, group in groups.items()}
     return {
-        "calibration": _short(test.without),
+        "calibration": short(test.without),
         "alpha": ALPHA,
-        **{name: _short(scores) for name, scores in found.items()},
+        **{name: short(scores) for name, scores in found.items()},
         **{f"reported {name}": test.present(scores, ALPHA).astype(int).tolist() for name, scores in found.items()},
     }
 
@@ -226,15 +224,8 @@ def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".cache/saliency_checks"), metavar="FOLDER",
-                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
-    parser.add_argument("--results", type=Path, help="file to write; saliency_checks.json in the folder if not given")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parts side by side; %(default)s")
-    parser.add_argument("--quick", action="store_true", help="a run of a minute that proves that the recipe runs")
-    options = parser.parse_args(arguments)
-    sizes, folder = (QUICK, options.work / "quick") if options.quick else (Sizes(), options.work)
-    check(sizes, folder, options.results, options.processes)
+    options = options_of(arguments, __doc__, "saliency_checks")
+    check(QUICK if options.quick else Sizes(), options.folder, options.results, options.processes)
 
 
 def _on_target(
@@ -246,21 +237,17 @@ def _on_target(
     pairs = [(found, case.mask) for found, case in zip(maps, cases, strict=True)]
     scores = {
         "pointing": [int(points_at(*pair)) for pair in pairs],
-        "coverage": _short([coverage(*pair) for pair in pairs]),
-        "best DSC": _short([best_dice(*pair) for pair in pairs]),
+        "coverage": short([coverage(*pair) for pair in pairs]),
+        "best DSC": short([best_dice(*pair) for pair in pairs]),
     }
     if faithful:
         curves = deletion_insertion(clip, images[:faithful], text, maps[:faithful], steps=8)
-        scores["faithfulness"] = _short(curves.score)
+        scores["faithfulness"] = short(curves.score)
     return scores
 
 
 def _settings(preset: Preset) -> dict[str, float]:
     return {name: getattr(preset, name) for name in ("layer", "beta", "variance")}
-
-
-def _short(values: Sequence[float]) -> list[float]:
-    return [round(float(value), 4) for value in values]
 
 
 def _hill(size: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,6 @@ task: the same command goes on where an interrupted one stopped. ``--quick`` pro
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -25,10 +24,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, shift
 
-from medclipsam_utils import Segmenter, dice, nsd, simulate
+from medclipsam_utils import Segmenter, dice, nsd
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.run_files import write_json
-from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.weak import (
     EnsemblePrediction,
     TrainingConfig,
@@ -38,7 +36,7 @@ from medclipsam_utils.weak import (
 )
 
 from .evaluation_cases import target_cases
-from .parts import measure
+from .parts import measure, options_of, short
 from .run_files import machine
 
 MODEL = "tiny"
@@ -65,8 +63,8 @@ class Sizes:
 
 
 def quick(folder: Path) -> Sizes:
-    short = TrainingConfig(size=32, channels=(4, 8, 8), cycles=2, cycle_steps=5, keep=1, batch_size=2)
-    return Sizes(training=6, held_out=3, noise_training=4, config=short, noise_config=short, folder=str(folder))
+    brief = TrainingConfig(size=32, channels=(4, 8, 8), cycles=2, cycle_steps=5, keep=1, batch_size=2)
+    return Sizes(training=6, held_out=3, noise_training=4, config=brief, noise_config=brief, folder=str(folder))
 
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -77,8 +75,8 @@ def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
     np.savez_compressed(path.with_suffix(".part.npz"), masks=np.stack(labels.masks))
     os.replace(path.with_suffix(".part.npz"), path)
     return {
-        "DSC": _short(dice(mask, truth) for mask, truth in zip(labels.masks, exact, strict=True)),
-        "agreement": _short(labels.agreement),
+        "DSC": short(dice(mask, truth) for mask, truth in zip(labels.masks, exact, strict=True)),
+        "agreement": short(labels.agreement),
         "present": labels.present.astype(int).tolist(),
         "trusted": labels.trusted(SHARE).tolist(),
     }
@@ -122,7 +120,7 @@ def noise(task: str, sizes: Sizes) -> dict[str, Any]:
         )
         masks = ensemble.predict([case.image for case in cases]).masks
         found[name] = {
-            "labels": _short(dice(label, mask) for label, mask in zip(labels, exact, strict=True)),
+            "labels": short(dice(label, mask) for label, mask in zip(labels, exact, strict=True)),
             **_scores(masks, [case.mask for case in cases]),
         }
     return found
@@ -199,16 +197,9 @@ def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: i
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".cache/weak_supervision"), metavar="FOLDER",
-                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
-    parser.add_argument("--results", type=Path, help="file to write; weak_supervision.json in the folder if not given")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parts side by side; %(default)s")
-    parser.add_argument("--quick", action="store_true", help="a run of a minute that proves that the recipe runs")
-    options = parser.parse_args(arguments)
-    folder = options.work / "quick" if options.quick else options.work
-    sizes = quick(folder) if options.quick else Sizes(folder=str(folder))
-    evaluate(sizes, folder, options.results, options.processes)
+    options = options_of(arguments, __doc__, "weak_supervision")
+    sizes = quick(options.folder) if options.quick else Sizes(folder=str(options.folder))
+    evaluate(sizes, options.folder, options.results, options.processes)
 
 
 def pseudo_labels_of(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -218,10 +209,8 @@ def pseudo_labels_of(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def _training_set(task: str, sizes: Sizes) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Images that show the target, and their exact masks."""
-    findings = FINDINGS[task][:-1]
-    seeds = range(sizes.first_training, sizes.first_training + sizes.training)
-    samples = [simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds)]
-    return [sample.image for sample in samples], [sample.mask for sample in samples]
+    cases = target_cases(task, range(sizes.first_training, sizes.first_training + sizes.training))
+    return [case.image for case in cases], [case.mask for case in cases]
 
 
 def _segmenter() -> Segmenter:
@@ -234,7 +223,7 @@ def _file(sizes: Sizes, name: str) -> Path:
 
 def _scores(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> dict[str, list[float]]:
     pairs = list(zip(masks, truth, strict=True))
-    return {"DSC": _short(dice(*pair) for pair in pairs), "NSD": _short(nsd(*pair, TOLERANCE) for pair in pairs)}
+    return {"DSC": short(dice(*pair) for pair in pairs), "NSD": short(nsd(*pair, TOLERANCE) for pair in pairs)}
 
 
 def _judged(prediction: EnsemblePrediction, truth: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -246,19 +235,14 @@ def _judged(prediction: EnsemblePrediction, truth: Sequence[np.ndarray]) -> dict
         near = prediction.probability > NEAR
         curve = reliability(probability[near], outlines[near])
         found[f"reliability, {name}"] = {
-            "predicted": _short(curve.predicted), "observed": _short(curve.observed), "share": _short(curve.share),
+            "predicted": short(curve.predicted), "observed": short(curve.observed), "share": short(curve.share),
             "ECE": round(curve.ece, 4),
         }  # fmt: skip
-    found["uncertainty"] = _short(prediction.case_uncertainty)
-    found["variation"] = _short(
+    found["uncertainty"] = short(prediction.case_uncertainty)
+    found["variation"] = short(
         prediction.variation.mean(axis=(1, 2)) / prediction.probability.mean(axis=(1, 2)).clip(1e-6)
     )
     return found
-
-
-def _short(values) -> list[float | None]:
-    """Rounded; None for what is not a number, which JSON does not know."""
-    return [round(float(value), 4) if np.isfinite(value) else None for value in values]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ interrupted one stopped. ``--quick`` proves in a minute that it runs.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,7 +38,7 @@ from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_
 
 from .evaluate_sam import fill_boxes
 from .evaluation_cases import Case, target_cases
-from .parts import measure
+from .parts import measure, options_of
 from .run_files import machine
 from .saliency_checks import as_preset
 from .wordless_rule import largest_dark_spots
@@ -201,15 +199,8 @@ def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: i
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".cache/zero_shot"), metavar="FOLDER",
-                        help="for what is kept between calls; %(default)s if not given")  # fmt: skip
-    parser.add_argument("--results", type=Path, help="file to write; zero_shot.json in the folder if not given")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parts side by side; %(default)s")
-    parser.add_argument("--quick", action="store_true", help="a run of a minute that proves that the recipe runs")
-    options = parser.parse_args(arguments)
-    sizes, folder = (QUICK, options.work / "quick") if options.quick else (Sizes(), options.work)
-    evaluate(sizes, folder, options.results, options.processes)
+    options = options_of(arguments, __doc__, "zero_shot")
+    evaluate(QUICK if options.quick else Sizes(), options.folder, options.results, options.processes)
 
 
 def _asking(preset: Preset, sentences: Sequence[str]) -> Saliency:

@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     scores = evaluate_masks(options.masks, options.references, tolerance_mm=options.tolerance)
     print(scores)
     if options.table:
+        options.table.parent.mkdir(parents=True, exist_ok=True)
         scores.write(options.table)
         print(f"scores of every mask: {options.table}")
     if options.versus:

@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     )
     print(picture)
     paths = _outputs(options, picture.volume is not None)
+    for path in filter(None, (options.overlay, options.figure)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     finder = segmenter(options)
     if len(options.text) > 1:
         answers = finder.segment_targets(picture, options.text)

@@ -95,6 +95,12 @@ class Segmenter:
         self, images: Sequence[Image], text: Text | None = None, *, task: str | Task | None = None
     ) -> list[Segmentation]:
         """The same of several images, of any sizes: the CLIP sees them together. No images give an empty list."""
+        return list(self.segment_each(images, text, task=task))
+
+    def segment_each(
+        self, images: Sequence[Image], text: Text | None = None, *, task: str | Task | None = None
+    ) -> Iterator[Segmentation]:
+        """As :meth:`segment_batch`, one answer after the other: until the next, SAM has the image embedded."""
         return self._segment(images, [(number, text, task) for number in range(len(images))])
 
     def segment_targets(self, image: Image, texts: Sequence[Text]) -> list[Segmentation]:
@@ -104,7 +110,7 @@ class Segmenter:
         """
         if isinstance(texts, str):
             raise ValueError(f"texts is {texts!r}: give a list with one text for each target")
-        return self._segment([image], [(0, text, None) for text in texts])
+        return list(self._segment([image], [(0, text, None) for text in texts]))
 
     def segment_folder(
         self,
@@ -185,16 +191,14 @@ class Segmenter:
 
     def _segment(
         self, images: Sequence[Image], asked: Sequence[tuple[int, Text | None, str | Task | None]]
-    ) -> list[Segmentation]:
+    ) -> Iterator[Segmentation]:
         """Answers in the order of the questions (number of the image, text, task), these in the order of the images."""
         if not asked:
-            return []
+            return
         questions = self._questions(images, asked)
         maps = self._maps(images, questions)
-        found = []
         for number, mine in groupby(zip(questions, maps, strict=True), key=lambda pair: pair[0].image):
-            found += self._answers(pixels_of(images[number]), list(mine))
-        return found
+            yield from self._answers(pixels_of(images[number]), list(mine))
 
     def _questions(
         self, images: Sequence[Image], asked: Sequence[tuple[int, Text | None, str | Task | None]]

@@ -79,7 +79,7 @@ def make_pseudo_labels(
     with tqdm(total=len(images), disable=not progress, unit="image") as bar:
         for start in range(0, len(images), batch_size):
             batch = list(images[start : start + batch_size])
-            for image, found in zip(batch, segmenter.segment_batch(batch, text, task=task), strict=True):
+            for image, found in zip(batch, segmenter.segment_each(batch, text, task=task), strict=True):
                 masks.append(found.mask)
                 agreement.append(_agreement(segmenter, image, found))
                 present.append(found.present is not False)

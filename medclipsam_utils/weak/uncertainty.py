@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class EnsemblePrediction:
             )
         _probability(self.members)
 
-    @property
+    @cached_property
     def probability(self) -> np.ndarray:
         """float32 [N, H, W], the mean over the models."""
         return self.members.mean(axis=0)
@@ -65,7 +66,7 @@ class EnsemblePrediction:
         """bool [N, H, W]: where the mean is above ½. (The released code cuts at 0.2.)"""
         return self.probability > 0.5
 
-    @property
+    @cached_property
     def entropy(self) -> np.ndarray:
         """float64 [N, H, W], of the mean, in bits."""
         return entropy(self.probability)

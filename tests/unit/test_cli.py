@@ -97,7 +97,7 @@ def test_segment_a_dicom_gives_a_mask_of_its_size(tmp_path, capsys, monkeypatch)
 
 
 def test_segment_writes_what_the_package_finds(tmp_path, scan, capsys):
-    out, overlay, figure = (tmp_path / "out" / name for name in ("mask.png", "overlay.png", "figure.png"))
+    out, overlay, figure = (tmp_path / name for name in ("masks/mask.png", "new/overlay.png", "other/figure.png"))
     command = ["segment", str(scan), "brain tumour", "-o", str(out), "--overlay", str(overlay), "--figure", str(figure)]
     assert cli.main(command) == 0
     found = Segmenter(load_clip("tiny"), load_sam("tiny")).segment(read_image(scan), "brain tumour")
@@ -175,7 +175,7 @@ def test_folder_then_evaluate(tmp_path, capsys):
     command = ["folder", scans, out, "lungs", "--quiet"]
     assert cli.main([*command, "--overlay", "--batch-size", "3"]) == 0
     assert "masks: 4, see" in capsys.readouterr().out and len(list(tmp_path.glob("out/overlays/*.png"))) == 4
-    table = tmp_path / "scores.csv"
+    table = tmp_path / "tables" / "scores.csv"
     evaluate = ["evaluate", f"{out}/masks", references, "--table", str(table)]
     assert cli.main([*evaluate, "--versus", references, "--tolerance", "3"]) == 0
     printed = capsys.readouterr().out

@@ -126,6 +126,14 @@ class TestUncertainty:
 
 
 class TestPseudoLabels:
+    def test_an_image_is_embedded_once_for_label_and_agreement(self, monkeypatch):
+        segmenter, embedded = Segmenter(load_clip("tiny"), load_sam("tiny")), []
+        own = segmenter.sam.set_image
+        monkeypatch.setattr(segmenter.sam, "set_image", lambda image: embedded.append(1) or own(image))
+        images = [simulate("lung_ct", seed, size=64, finding="clear").image for seed in range(3)]
+        make_pseudo_labels(segmenter, images, task="lung_ct", progress=False)
+        assert len(embedded) == 3
+
     def test_agreement_is_that_of_box_and_points(self):
         segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
         images = [simulate("brain_mri", 31, finding=finding).image for finding in ("meningioma", "normal")]
