@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medclipsam_utils.simulate import brain_mri
+from medclipsam_utils.simulate import brain_mri, simulate
 from medclipsam_utils.simulate.brain_mri import setup
 from medclipsam_utils.simulate.brain_mri.scanner import Scanner, acquire
 from medclipsam_utils.simulate.brain_mri.signal import TISSUES, Canvas, Sequence, Tissue
@@ -307,6 +307,11 @@ def test_the_same_streams_draw_the_same(finding):
     np.testing.assert_array_equal(make(5, finding).mask, again.mask)
     assert make(5, finding).attributes == again.attributes
     assert not np.array_equal(again.grey, make(6, finding).grey)
+
+
+def test_a_tumour_outside_of_the_head_is_drawn_again():
+    """The first meningioma of this seed would lie beyond the skull."""
+    assert simulate("brain_mri", 2_601_507, finding="meningioma").mask.sum() > 100
 
 
 def test_streams_are_used_up_equally_whatever_the_finding():

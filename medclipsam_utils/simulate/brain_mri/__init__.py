@@ -76,21 +76,26 @@ def draw(finding: str, streams: Streams) -> Drawing:
     structures = paint_head(canvas, view, smooth, hull, person.head, face=not setup.stripped)
     head = structures["head"]
 
-    points, tumour = smooth + person.rough_warp, None
-    if finding != "normal":
+    points, tumour, window = smooth + person.rough_warp, None, bounds(depth < 2)
+    if finding == "normal":
+        shares = tissue_shares(points, hull, person.matter, setup.thickness_mm, window)
+    else:
         healthy = tissue_shares(points, hull, person.matter, setup.thickness_mm, SEATS)
         brain = healthy.whole(healthy.inside * (1 - healthy.fluid))
         site = Site(view, smooth, depth, brain * healthy.whole(healthy.white), brain, head & _AWAY_FROM_BORDER)
-        tumour = draw_tumour(streams.lesion, finding, site)
-        points = tumour.displaced(points, depth)
-    shares = tissue_shares(points, hull, person.matter, setup.thickness_mm, bounds(depth < 2))
+        share = np.zeros((GRID, GRID))
+        while not (share > 0.5).any():  # once in thousands, a tumour ends up outside of where it may be
+            tumour = draw_tumour(streams.lesion, finding, site)
+            pushed = tumour.displaced(points, depth)
+            shares = tissue_shares(pushed, hull, person.matter, setup.thickness_mm, window)
+            share = tumour.share(_room(shares, depth, head)[tumour.within])
     paint_brain(canvas, shares, person.matter)
     paint_vessels(Bodies(canvas, view, smooth, 0.4 * person.head.detail[1]), shares, depth, person.matter)
     structures |= shares.masks()
 
     mask, attributes = np.zeros((GRID, GRID), bool), {"plane": person.plane, "sequence": setup.sequence.name}
     if tumour:
-        structures |= _paint_tumour(canvas, tumour, shares, depth, head, view.pixel_mm)
+        structures |= _paint_tumour(canvas, tumour, share, shares, view.pixel_mm)
         mask = structures["tumour"]
         if setup.sequence.name == "FLAIR":
             mask = largest_component(mask | structures["oedema"])
@@ -106,15 +111,18 @@ def draw(finding: str, streams: Streams) -> Drawing:
     return Drawing(grey, mask, structures, attributes, (view.pixel_mm, view.pixel_mm))
 
 
-def _paint_tumour(
-    canvas: Canvas, tumour: Tumour, shares: Shares, depth: np.ndarray, head: np.ndarray, pixel_mm: float
-) -> dict[str, np.ndarray]:
-    """Paint a tumour and its oedema where they may be; masks of ``"tumour"``, ``"oedema"`` and ``"enhancing"``."""
-    brain = shares.whole(shares.inside * (1 - shares.fluid))
+def _room(shares: Shares, depth: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
+    """Share of every pixel that a tumour may fill, by what it stays within."""
     within_skull = np.clip(0.5 - depth, 0, 1)
     outside_ventricles = 1 - shares.whole(np.clip(3 * shares.ventricles, 0, 1))
-    bounds = {"brain": within_skull * outside_ventricles, "skull": within_skull, "head": head}
-    share = tumour.share(bounds[tumour.within])
+    return {"brain": within_skull * outside_ventricles, "skull": within_skull, "head": head}
+
+
+def _paint_tumour(
+    canvas: Canvas, tumour: Tumour, share: np.ndarray, shares: Shares, pixel_mm: float
+) -> dict[str, np.ndarray]:
+    """Paint a tumour and its oedema; masks of ``"tumour"``, ``"oedema"`` and ``"enhancing"``."""
+    brain = shares.whole(shares.inside * (1 - shares.fluid))
     oedema = tumour.oedema_share(shares.whole(shares.white), brain, pixel_mm)
     tumour.paint(canvas, share, oedema)
     masks = {"tumour": largest_component(share > 0.5), "oedema": (oedema > 0.5) & (share <= 0.5)}
