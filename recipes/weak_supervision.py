@@ -3,10 +3,10 @@
     python -m recipes.weak_supervision --work FOLDER --results medclipsam_utils/results/weak_supervision.json
 
 For each task: **pseudo_labels** segments a training set without labels, and says how good the masks are and whether
-their agreement tells it. **training** trains the same U-Net on the trusted masks, on all of them, and on the exact
-masks of the same images (the upper bound), and compares all with the zero-shot method on held-out patients, in DSC and
-NSD of every model and of the ensemble, with calibration and uncertainty. **noise** spoils exact masks on purpose, in
-ways that average out and in ways that do not.
+their agreement tells it. **training** trains a U-Net alone on all masks and on the trusted ones, and a U-Net around the
+image tower of the CLIP on the trusted masks and, as the upper bound, on exact ones of the same number of images; it
+compares all with the zero-shot method on held-out patients, in DSC and NSD of every model and of the ensemble, with
+calibration and uncertainty. **noise** spoils exact masks on purpose, in ways that average out and in ways that do not.
 
 Training and held-out seeds are nobody else's. The folder keeps masks, checkpoints and a file for each part of each
 task: the same command goes on where an interrupted one stopped. ``--quick`` proves in a minute that it runs.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ NEAR = 0.01  # calibration looks at pixels that are target with more than this
 SHARE = 0.7  # of the pseudo-labels that are trusted
 SHIFT, GROWTH = 8, 4  # pixels
 NOISE_TASK = "lung_ct"
-LONG, ONE_CYCLE = TrainingConfig(cycle_steps=250, keep=3), TrainingConfig(cycles=1, cycle_steps=250, keep=1)
+LONG = TrainingConfig(size=128, channels=(12, 24, 48), cycles=3, cycle_steps=300, keep=3)
+LONG_ALONE = replace(LONG, size=112, channels=(12, 24, 48, 96, 96))
+ONE_CYCLE = replace(LONG_ALONE, cycles=1, keep=1)
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,20 @@ class Sizes:
     """How many seeds of each task are trained on and looked at, and for how long."""
 
     first_training: int = 2_600_000
-    training: int = 400
-    first_held_out: int = 440_000
+    training: int = 2000
+    first_held_out: int = 441_000
     held_out: int = 100
     noise_training: int = 120
     config: TrainingConfig = LONG
+    alone_config: TrainingConfig = LONG_ALONE
     noise_config: TrainingConfig = ONE_CYCLE
     folder: str = ""
 
 
 def quick(folder: Path) -> Sizes:
     brief = TrainingConfig(size=32, channels=(4, 8, 8), cycles=2, cycle_steps=5, keep=1, batch_size=2)
-    return Sizes(training=6, held_out=3, noise_training=4, config=brief, noise_config=brief, folder=str(folder))
+    few = {"training": 6, "held_out": 3, "noise_training": 4}
+    return Sizes(**few, config=brief, alone_config=brief, noise_config=brief, folder=str(folder))
 
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def training(task: str, sizes: Sizes) -> dict[str, Any]:
-    """The same network on trusted masks, on all, and on exact ones, beside the zero-shot method."""
+    """A U-Net alone and one around a CLIP, on trusted masks and on others, beside the zero-shot method."""
     images, exact = _training_set(task, sizes)
     chosen = pseudo_labels_of(task, sizes)["trusted"]
     masks = list(np.load(_file(sizes, f"pseudo_{task}.npz"))["masks"])
@@ -91,13 +95,16 @@ def training(task: str, sizes: Sizes) -> dict[str, Any]:
     truth = [case.mask for case in cases]
     answers = _segmenter().segment_batch([case.image for case in cases], task=task)
     found: dict[str, Any] = {"zero-shot": _scores([answer.mask for answer in answers], truth)}
-    for name, numbers, labels in (
-        ("trusted masks", chosen, masks), ("all masks", range(len(images)), masks),
-        ("exact masks", range(len(images)), exact),
-    ):  # fmt: skip
+    alone, around = {"config": sizes.alone_config}, {"config": sizes.config, "clip": load_clip(MODEL)}
+    for name, numbers, labels, network in (
+        ("U-Net alone, all masks", range(len(images)), masks, alone),
+        ("U-Net alone, trusted masks", chosen, masks, alone),
+        ("trusted masks", chosen, masks, around),
+        ("exact masks", range(len(chosen)), exact, around),
+    ):
         ensemble = train_segmenter(
-            [images[n] for n in numbers], [labels[n] for n in numbers], sizes.config, progress=False,
-            folder=_file(sizes, f"{task} {name}"),
+            [images[n] for n in numbers], [labels[n] for n in numbers], progress=False,
+            folder=_file(sizes, f"{task} {name}"), **network,
         )  # fmt: skip
         prediction = ensemble.predict([case.image for case in cases])
         found[name] = _judged(prediction, truth)

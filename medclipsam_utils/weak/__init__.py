@@ -6,13 +6,15 @@
 
     labels = make_pseudo_labels(segmenter, images, "breast tumour")
     chosen = labels.trusted()
-    ensemble = train_segmenter([images[n] for n in chosen], [labels.masks[n] for n in chosen], folder="runs/weak")
+    ensemble = train_segmenter(
+        [images[n] for n in chosen], [labels.masks[n] for n in chosen], clip=load_clip("tiny"), folder="runs/weak"
+    )
     found = ensemble.predict(new_images)
     found.masks, found.entropy, found.case_uncertainty
 
 ================================  ====================================================================================
 :func:`make_pseudo_labels`        the zero-shot method's masks of a training set, and which of them may be trusted
-:func:`train_segmenter`           a 2-D U-Net, trained in cycles; interrupted, it goes on
+:func:`train_segmenter`           a 2-D U-Net, alone or with a CLIP's eyes, trained in cycles; interrupted, it goes on
 :class:`CyclicPolyLR`             the learning rate that falls and starts again
 :class:`EnsemblePrediction`       the mean of several models, its entropy, and their disagreement
 :func:`reliability`               are the probabilities right? with the expected calibration error
@@ -24,9 +26,10 @@ The same through nnU-Net v2, an optional extra, is in :mod:`medclipsam_utils.wea
 
 from __future__ import annotations
 
+from .network import ClipUNet, build_unet
 from .pseudo_labels import PseudoLabels, make_pseudo_labels
 from .schedule import CyclicPolyLR, cyclic_poly, released_poly
-from .training import SegmenterEnsemble, TrainingConfig, build_unet, load_ensemble, train_segmenter
+from .training import SegmenterEnsemble, TrainingConfig, load_ensemble, train_segmenter
 from .uncertainty import (
     EnsemblePrediction,
     Reliability,
@@ -38,6 +41,7 @@ from .uncertainty import (
 )
 
 __all__ = [
+    "ClipUNet",
     "CyclicPolyLR",
     "EnsemblePrediction",
     "PseudoLabels",

@@ -1,10 +1,10 @@
 """Train a 2-D U-Net on masks that nobody drew, in cycles, and keep several models of one training.
 
-Network and loss are those of nnU-Net (Isensee et al. 2021), from MONAI: a plain U-Net with instance normalisation, Dice
-plus cross-entropy. The optimizer is AdamW, which gets further than nnU-Net's SGD in the few hundred steps that a
-processor has time for. What is ours is short: the cycles of the learning rate (:mod:`medclipsam_utils.weak.schedule`),
-the models kept at the end of each, and that an interrupted training goes on. For nnU-Net itself see
-:mod:`medclipsam_utils.weak.nnunet`.
+Network (:mod:`medclipsam_utils.weak.network`) and loss are those of nnU-Net (Isensee et al. 2021), from MONAI: a plain
+U-Net with instance normalisation, Dice plus cross-entropy. The optimizer is AdamW, which gets further than nnU-Net's
+SGD in the few hundred steps that a processor has time for. What is ours is short: the cycles of the learning rate
+(:mod:`medclipsam_utils.weak.schedule`), the models kept at the end of each, and that an interrupted training goes on.
+For nnU-Net itself see :mod:`medclipsam_utils.weak.nnunet`.
 
 Section 3.4 of Koleilat et al. 2025 trains for 600 epochs in 3 cycles, and keeps 10 models of each.
 """
@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.losses import DiceCELoss
-from monai.networks.nets import DynUNet
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, write_json
+from ..models import Clip
+from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, weights_digest, write_json
+from .network import ClipUNet, build_unet
 from .schedule import CyclicPolyLR
 from .uncertainty import EnsemblePrediction
 
@@ -47,6 +48,7 @@ class TrainingConfig:
         keep: models kept of each cycle, spread evenly over its last fifth.
         batch_size: images a step.
         lr: the peak learning rate.
+        tower_lr: of the image tower, where there is one, relative to ``lr``.
         weight_decay: of AdamW.
         augment: flip, turn, scale, move; change contrast and add noise.
         checkpoint_every: steps between checkpoints.
@@ -63,6 +65,7 @@ class TrainingConfig:
     keep: int = 3
     batch_size: int = 8
     lr: float = 3e-3
+    tower_lr: float = 0.1
     weight_decay: float = 1e-2
     augment: bool = True
     checkpoint_every: int = 25
@@ -79,8 +82,9 @@ class TrainingConfig:
             )
         if self.keep > max(1, self.cycle_steps // 5):
             raise ValueError(f"keep is {self.keep} of {self.cycle_steps} steps: a cycle's last fifth has fewer")
-        if not self.lr > 0:
-            raise ValueError(f"lr is {self.lr}: give a number above 0")
+        for name in ("lr", "tower_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
 
     @property
     def snapshot_steps(self) -> list[int]:
@@ -97,10 +101,17 @@ class SegmenterEnsemble:
         config: of the training.
         snapshots: weights of M models, in the order in which they were kept: the first ``keep`` are of the first cycle.
         losses: of every step.
+        clip: whose image tower the networks started from; None if there was none.
     """
 
-    def __init__(self, config: TrainingConfig, snapshots: Sequence[dict[str, Tensor]], losses: Sequence[float]):
-        self.config, self.snapshots, self.losses = config, list(snapshots), list(losses)
+    def __init__(
+        self,
+        config: TrainingConfig,
+        snapshots: Sequence[dict[str, Tensor]],
+        losses: Sequence[float],
+        clip: Clip | None = None,
+    ):
+        self.config, self.snapshots, self.losses, self.clip = config, list(snapshots), list(losses), clip
 
     def __repr__(self) -> str:
         return f"SegmenterEnsemble({len(self.snapshots)} models of {self.config.cycles} cycles)"
@@ -120,28 +131,24 @@ class SegmenterEnsemble:
         if len(sizes) != 1:
             raise ValueError(f"the images have {len(sizes)} sizes: give one or more images, all of one size")
         inputs = torch.stack([_prepared(image, self.config.size) for image in images])
-        members = []
+        members, network = [], build_network(self.config, self.clip).to(device).eval()
         for weights in self.snapshots:
-            network = build_unet(self.config).to(device).eval()
             network.load_state_dict(weights)
             maps = [network(part.to(device)).softmax(1)[:, 1:].cpu() for part in inputs.split(_TOGETHER)]
             members.append(functional.interpolate(torch.cat(maps), sizes.copy().pop(), mode="bilinear")[:, 0])
         return EnsemblePrediction(torch.stack(members).clamp(0, 1).numpy())
 
 
-def build_unet(config: TrainingConfig) -> DynUNet:
-    """MONAI's U-Net in the form of nnU-Net, with two classes, for grey images [B, 1, S, S]."""
-    levels = len(config.channels)
-    return DynUNet(
-        spatial_dims=2,
-        in_channels=1,
-        out_channels=2,
-        kernel_size=[3] * levels,
-        strides=[1] + [2] * (levels - 1),
-        upsample_kernel_size=[2] * (levels - 1),
-        filters=config.channels,
-        norm_name=("instance", {"affine": True}),
-    )
+def build_network(config: TrainingConfig, clip: Clip | None = None) -> nn.Module:
+    """The network of a training, from grey images [B, 1, S, S] to scores [B, 2, S, S]; see :func:`train_segmenter`."""
+    if clip is None:
+        return build_unet(config.channels)
+    if config.size % 2 ** len(config.channels):
+        raise ValueError(
+            f"size is {config.size} and there are {len(config.channels)} levels above the image tower: give a size "
+            "that 2 to the power of their number divides"
+        )
+    return ClipUNet(clip, config.channels)
 
 
 def train_segmenter(
@@ -149,6 +156,7 @@ def train_segmenter(
     labels: Sequence[np.ndarray],
     config: TrainingConfig = TrainingConfig(),
     *,
+    clip: Clip | None = None,
     folder: str | os.PathLike | None = None,
     device: str | torch.device = "cpu",
     progress: bool = True,
@@ -159,6 +167,8 @@ def train_segmenter(
         images: uint8 [H, W, 3] or [H, W], of any sizes.
         labels: bool [H, W], one an image; some may be empty.
         config: settings.
+        clip: the deepest levels of the U-Net are then a copy of its image tower
+            (:class:`~medclipsam_utils.weak.network.ClipUNet`). None trains a U-Net from nothing.
         folder: for ``checkpoint.pt`` and ``snapshot_*.pt``; the same call goes on from there after an interruption, and
             :func:`load_ensemble` reads them. None keeps all in memory.
         device: where to train.
@@ -168,14 +178,16 @@ def train_segmenter(
         ValueError: there are no images, another number of labels, a label of another size than its image, nothing but
             target or nothing but background in all labels together, or a checkpoint of another training or a damaged
             one.
+        ModelError: the CLIP's image tower is no vision transformer.
         OSError: a file could not be written; what was written before is whole.
     """
     _check(images, labels)
     inputs = torch.stack([_prepared(image, config.size) for image in images])
     targets = torch.stack([_shrunk(label, config.size) for label in labels])
     settings = {**asdict(config), "images": len(images), "labelled": round(float(targets.mean()), 6)}
+    settings["tower"] = _tower_of(clip)
     kept = None if folder is None else Checkpoints(Path(folder) / CHECKPOINT, settings)
-    run = _Run(config, device)
+    run = _Run(config, clip, device)
     run.resume(None if kept is None else kept.load(device))
     if kept is not None and run.step == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -194,19 +206,27 @@ def train_segmenter(
                 kept.save(run.state())
             bar.update()
             bar.set_postfix(loss=f"{run.losses[-1]:.3f}", refresh=False)
-    return SegmenterEnsemble(config, run.snapshots, run.losses)
+    return SegmenterEnsemble(config, run.snapshots, run.losses, clip)
 
 
-def load_ensemble(folder: str | os.PathLike) -> SegmenterEnsemble:
+def load_ensemble(folder: str | os.PathLike, clip: Clip | None = None) -> SegmenterEnsemble:
     """The models that :func:`train_segmenter` kept in a folder, also of a training that is not at its end.
 
+    Args:
+        folder: of the training.
+        clip: that the training was given; None if it was given none.
+
     Raises:
-        ValueError: there is no training in the folder, no model yet, or a file is damaged; the message names it.
+        ValueError: there is no training in the folder, no model yet, the training had another CLIP, or a file is
+            damaged; the message names it.
     """
     path = Path(folder) / SETTINGS
     if not path.is_file():
         raise ValueError(f"{folder} holds no training: {SETTINGS} is missing")
     settings = json.loads(path.read_text(encoding="utf-8"))
+    if settings["tower"] != _tower_of(clip):
+        trained, given = settings["tower"] or "no CLIP", _tower_of(clip) or "none"
+        raise ValueError(f"{folder} was trained from {trained} and you give {given}: give clip as in the training")
     names = TrainingConfig.__dataclass_fields__
     config = TrainingConfig(
         **{name: tuple(v) if name == "channels" else v for name, v in settings.items() if name in names}
@@ -215,18 +235,21 @@ def load_ensemble(folder: str | os.PathLike) -> SegmenterEnsemble:
     files = [file for file in files if file.is_file()]
     if not files:
         raise ValueError(f"{folder} holds no model yet: the first one is kept at the end of the first cycle")
-    return SegmenterEnsemble(config, [load_checkpoint(file, "cpu") for file in files], [])
+    return SegmenterEnsemble(config, [load_checkpoint(file, "cpu") for file in files], [], clip)
 
 
 class _Run:
     """What changes during a training."""
 
-    def __init__(self, config: TrainingConfig, device: str | torch.device):
+    def __init__(self, config: TrainingConfig, clip: Clip | None, device: str | torch.device):
         self.config, self.device = config, torch.device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = build_unet(config).to(self.device)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), config.lr, weight_decay=config.weight_decay)
+            self.network = build_network(config, clip).to(self.device)
+        groups = [{"params": [p for n, p in self.network.named_parameters() if not n.startswith("visual.")]}]
+        if clip is not None:
+            groups += [{"params": self.network.visual.parameters(), "lr": config.tower_lr * config.lr}]
+        self.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
         self.schedule = CyclicPolyLR(self.optimizer, config.cycle_steps)
         self.loss = DiceCELoss(to_onehot_y=True, softmax=True)
         self.step, self.losses = 0, []
@@ -322,6 +345,11 @@ def _batch(
     augmented.set_random_state(seed=int(generator.integers(2**31)))
     drawn = [augmented({"image": inputs[number], "label": targets[number]}) for number in chosen]
     return tuple(torch.stack([torch.as_tensor(item[key]) for item in drawn]) for key in ("image", "label"))
+
+
+def _tower_of(clip: Clip | None) -> str:
+    """Name of a CLIP and digest of its image tower; empty without one."""
+    return "" if clip is None else f"{clip.name} {weights_digest(clip.model.visual)}"
 
 
 def _snapshot_path(folder: str | os.PathLike, number: int) -> Path:

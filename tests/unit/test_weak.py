@@ -11,11 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
+from test_saliency_m2ib import biomedclip_like
 
 from medclipsam_utils import Segmenter, dice, load_clip, load_sam, simulate
 from medclipsam_utils.postprocess import components
+from medclipsam_utils.saliency.towers import image_tower
 from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
 from medclipsam_utils.weak import (
+    ClipUNet,
     CyclicPolyLR,
     EnsemblePrediction,
     PseudoLabels,
@@ -199,7 +202,7 @@ class TestTraining:
         assert TrainingConfig(cycles=2, cycle_steps=100, keep=4).snapshot_steps == [85, 90, 95, 100, 185, 190, 195, 200]
         ensemble = train_segmenter(*squares(), CONFIG, progress=False)
         assert len(ensemble.snapshots) == 4 and repr(ensemble) == "SegmenterEnsemble(4 models of 2 cycles)"
-        network = build_unet(CONFIG)
+        network = build_unet(CONFIG.channels)
         for weights in ensemble.snapshots:
             network.load_state_dict(weights)
 
@@ -232,6 +235,45 @@ class TestTraining:
         assert np.array_equal(loaded.predict(images[:2]).members, whole.predict(images[:2]).members)
         again = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
         assert again.losses == whole.losses
+
+    def test_starts_from_a_copy_of_the_image_tower_of_a_clip(self, tmp_path):
+        """The tower is trained along, at its own rate, and the given model stays as it is."""
+        clip, (images, masks) = load_clip("tiny"), squares()
+        before = {name: weight.clone() for name, weight in clip.model.state_dict().items()}
+        ensemble = train_segmenter(images, masks, CONFIG, clip=clip, folder=tmp_path, progress=False)
+        assert all(torch.equal(weight, before[name]) for name, weight in clip.model.state_dict().items())
+        learned, own = ensemble.snapshots[-1], clip.model.visual.state_dict()
+        moved = {name: float((learned[f"visual.{name}"] - weight).abs().max()) for name, weight in own.items()}
+        assert 0 < max(moved.values()) < 0.02  # 20 steps of AdamW move a weight by 20 · 3e-3 · 0.1 at most
+        found = ensemble.predict(images[:2])
+        assert found.members.shape == (4, 2, 40, 36)
+        loaded = load_ensemble(tmp_path, clip)
+        assert np.array_equal(loaded.predict(images[:2]).members, found.members)
+        with pytest.raises(ValueError, match=r"was trained from tiny [0-9a-f]{16} and you give none: give clip"):
+            load_ensemble(tmp_path)
+
+    def test_the_deepest_level_is_what_the_tower_sees(self):
+        """Token 53 of the patches, counted from 0, is at row 3 and column 5 of 16 × 16."""
+        clip = load_clip("tiny")
+        image = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            network, tower = ClipUNet(clip, (4, 8, 8)).eval(), image_tower(clip)
+            tokens = tower.norms[-1](tower.run(tower.embed(image.repeat(1, 3, 1, 1)), 0))[0, tower.prefix :]
+            seen = []
+            network.up[0].register_forward_pre_hook(lambda block, given: seen.append(given[0]))
+            scores = network(image)
+        assert scores.shape == (1, 2, 128, 128) and seen[0].shape == (1, tokens.shape[1], 16, 16)
+        assert torch.allclose(seen[0][0, :, 3, 5], tokens[53], atol=1e-5)
+
+    def test_a_tower_as_in_biomedclip_fits_whatever_the_size_of_the_u_net(self):
+        """timm's transformer, 224 pixels, 14 × 14 patches; the U-Net works on 32."""
+        with torch.no_grad():
+            assert ClipUNet(biomedclip_like(), (4, 8, 8)).eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 2, 32, 32)
+
+    def test_levels_above_a_tower_halve_the_size_once_more(self):
+        config = dataclasses.replace(CONFIG, size=36)
+        with pytest.raises(ValueError, match="size is 36 and there are 3 levels above the image tower"):
+            train_segmenter(*squares(), config, clip=load_clip("tiny"), progress=False)
 
     def test_labels_that_teach_nothing_are_refused(self):
         images, masks = squares(3)
@@ -292,6 +334,7 @@ class TestTraining:
             ({"keep": 3}, "keep is 3 of 10 steps"),
             ({"cycles": 0}, "cycles is 0"),
             ({"lr": 0.0}, r"lr is 0\.0"),
+            ({"tower_lr": -1.0}, r"tower_lr is -1\.0"),
         ):
             with pytest.raises(ValueError, match=message):
                 dataclasses.replace(CONFIG, **changes)

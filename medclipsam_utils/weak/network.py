@@ -1,0 +1,92 @@
+"""The pupils of the third stage: a U-Net that starts from nothing, and one that starts from a CLIP.
+
+Alone, the U-Net has the form of nnU-Net's (Isensee et al. 2021) and is MONAI's, as in section 3.4 of Koleilat et al.
+2025; it needs long trainings. With a CLIP, the image tower takes the place of the U-Net's deepest levels and is trained
+along, so that the pupil starts from what the tower has learned; to give the tokens of a vision transformer to a
+convolutional decoder is the idea of UNETR (Hatamizadeh et al. 2022). Neither sees a text.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetOutBlock, UnetUpBlock
+from monai.networks.nets import DynUNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..models import Clip
+from ..saliency.towers import image_tower
+
+_NORM = ("instance", {"affine": True})
+
+
+def build_unet(channels: Sequence[int]) -> DynUNet:
+    """MONAI's U-Net in the form of nnU-Net, with two classes, for grey images [B, 1, S, S].
+
+    Args:
+        channels: of the levels, from the full size down; each level halves the size.
+    """
+    levels = len(channels)
+    return DynUNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=2,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=channels,
+        norm_name=_NORM,
+    )
+
+
+class ClipUNet(nn.Module):
+    """A U-Net of MONAI's blocks around the image tower of a CLIP, for grey images [B, 1, S, S].
+
+    The image goes down through levels of convolutions and, beside them, through the tower; from the tokens of its
+    patches it comes up again, meeting the levels on its way.
+
+    Args:
+        clip: its image tower is copied, the model itself is not changed.
+        channels: of the levels of convolutions, from the full size down; the tokens are brought to half the last one's
+            size.
+
+    Raises:
+        ModelError: the image tower is no vision transformer.
+    """
+
+    def __init__(self, clip: Clip, channels: Sequence[int]):
+        super().__init__()
+        own = copy.deepcopy(clip)
+        self.visual = own.model.visual.requires_grad_(True)
+        self._tower, self._size = image_tower(own), clip.image_size
+        width = self._tower.embed(torch.zeros(1, 3, self._size, self._size, device=clip.device)).shape[2]
+        plain = {"kernel_size": 3, "norm_name": _NORM}
+        down = zip((1, *channels), channels, [1] + [2] * (len(channels) - 1), strict=False)
+        up = zip((width, *channels[::-1]), channels[::-1], strict=False)
+        self.down = nn.ModuleList(UnetBasicBlock(2, before, after, stride=s, **plain) for before, after, s in down)
+        self.up = nn.ModuleList(
+            UnetUpBlock(2, before, after, stride=1, upsample_kernel_size=2, **plain) for before, after in up
+        )
+        self.head = UnetOutBlock(2, channels[0], 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of background and target, [B, 2, S, S]."""
+        level, levels = images, []
+        for block in self.down:
+            level = block(level)
+            levels.append(level)
+        half = [side // 2 for side in level.shape[2:]]
+        level = functional.interpolate(self._patches(images), half, mode="bilinear")
+        for block in self.up:
+            level = block(level, levels.pop())
+        return self.head(level)
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """Tokens of the patches on their grid, [B, width, rows, columns]."""
+        tower, square = self._tower, (self._size, self._size)
+        pixels = functional.interpolate(images, square, mode="bilinear", antialias=True).expand(-1, 3, -1, -1)
+        tokens = tower.norms[-1](tower.run(tower.embed(pixels), 0))[:, tower.prefix :]
+        return tokens.transpose(1, 2).unflatten(2, tower.grid)
