@@ -45,8 +45,8 @@ NEAR = 0.01  # calibration looks at pixels that are target with more than this
 SHARE = 0.8  # of the pseudo-labels that are trusted
 SHIFT, GROWTH = 8, 4  # pixels
 NOISE_TASK = "lung_ct"
-LONG = TrainingConfig(size=128, channels=(12, 24, 48), cycles=3, cycle_steps=350, keep=3)
-LONG_ALONE = replace(LONG, size=112, channels=(12, 24, 48, 96, 96))
+LONG = TrainingConfig(size=128, cycles=3, cycle_steps=350, keep=3)
+LONG_ALONE = replace(LONG, size=112)
 ONE_CYCLE = replace(LONG_ALONE, cycles=1, keep=1)
 
 

@@ -9,6 +9,7 @@ convolutional decoder is the idea of UNETR (Hatamizadeh et al. 2022). Neither se
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,27 +46,30 @@ def build_unet(channels: Sequence[int]) -> DynUNet:
 class ClipUNet(nn.Module):
     """A U-Net of MONAI's blocks around the image tower of a CLIP, for grey images [B, 1, S, S].
 
-    The image goes down through levels of convolutions and, beside them, through the tower; from the tokens of its
-    patches it comes up again, meeting the levels on its way.
+    The image goes down through the upper levels of the U-Net and, beside them, through the tower, which takes the place
+    of the levels that are as coarse as its patches, or coarser. From the tokens of the patches it comes up again.
 
     Args:
         clip: its image tower is copied, the model itself is not changed.
-        channels: of the levels of convolutions, from the full size down; the tokens are brought to half the last one's
-            size.
+        channels: of the U-Net's levels, from the full size down, as in :func:`build_unet`; the last one at least is
+            replaced.
+        size: S; as many halvings as there are levels but one divide it.
 
     Raises:
         ModelError: the image tower is no vision transformer.
     """
 
-    def __init__(self, clip: Clip, channels: Sequence[int]):
+    def __init__(self, clip: Clip, channels: Sequence[int], size: int):
         super().__init__()
         own = copy.deepcopy(clip)
         self.visual = own.model.visual.requires_grad_(True)
         self._tower, self._size = image_tower(own), clip.image_size
+        finer = round(math.log2(size / max(self._tower.grid)))
+        channels = channels[: min(max(finer, 1), len(channels) - 1)]
         width = self._tower.embed(torch.zeros(1, 3, self._size, self._size, device=clip.device)).shape[2]
         plain = {"kernel_size": 3, "norm_name": _NORM}
-        down = zip((1, *channels), channels, [1] + [2] * (len(channels) - 1), strict=False)
-        up = zip((width, *channels[::-1]), channels[::-1], strict=False)
+        down = zip((1, *channels[:-1]), channels, [1] + [2] * (len(channels) - 1), strict=True)
+        up = zip((width, *channels[:0:-1]), channels[::-1], strict=True)
         self.down = nn.ModuleList(UnetBasicBlock(2, before, after, stride=s, **plain) for before, after, s in down)
         self.up = nn.ModuleList(
             UnetUpBlock(2, before, after, stride=1, upsample_kernel_size=2, **plain) for before, after in up

@@ -127,7 +127,7 @@ class SegmenterEnsemble:
         Raises:
             ValueError: there are no images, or they differ in size.
         """
-        sizes = {image.shape[:2] for image in images}
+        sizes = list({image.shape[:2] for image in images})
         if len(sizes) != 1:
             raise ValueError(f"the images have {len(sizes)} sizes: give one or more images, all of one size")
         inputs = torch.stack([_prepared(image, self.config.size) for image in images])
@@ -135,20 +135,13 @@ class SegmenterEnsemble:
         for weights in self.snapshots:
             network.load_state_dict(weights)
             maps = [network(part.to(device)).softmax(1)[:, 1:].cpu() for part in inputs.split(_TOGETHER)]
-            members.append(functional.interpolate(torch.cat(maps), sizes.copy().pop(), mode="bilinear")[:, 0])
+            members.append(functional.interpolate(torch.cat(maps), sizes[0], mode="bilinear")[:, 0])
         return EnsemblePrediction(torch.stack(members).clamp(0, 1).numpy())
 
 
 def build_network(config: TrainingConfig, clip: Clip | None = None) -> nn.Module:
     """The network of a training, from grey images [B, 1, S, S] to scores [B, 2, S, S]; see :func:`train_segmenter`."""
-    if clip is None:
-        return build_unet(config.channels)
-    if config.size % 2 ** len(config.channels):
-        raise ValueError(
-            f"size is {config.size} and there are {len(config.channels)} levels above the image tower: give a size "
-            "that 2 to the power of their number divides"
-        )
-    return ClipUNet(clip, config.channels)
+    return build_unet(config.channels) if clip is None else ClipUNet(clip, config.channels, config.size)
 
 
 def train_segmenter(

@@ -257,7 +257,7 @@ class TestTraining:
         clip = load_clip("tiny")
         image = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            network, tower = ClipUNet(clip, (4, 8, 8)).eval(), image_tower(clip)
+            network, tower = ClipUNet(clip, (4, 8, 8, 8, 8), 128).eval(), image_tower(clip)
             tokens = tower.norms[-1](tower.run(tower.embed(image.repeat(1, 3, 1, 1)), 0))[0, tower.prefix :]
             seen = []
             network.up[0].register_forward_pre_hook(lambda block, given: seen.append(given[0]))
@@ -268,12 +268,17 @@ class TestTraining:
     def test_a_tower_as_in_biomedclip_fits_whatever_the_size_of_the_u_net(self):
         """timm's transformer, 224 pixels, 14 × 14 patches; the U-Net works on 32."""
         with torch.no_grad():
-            assert ClipUNet(biomedclip_like(), (4, 8, 8)).eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 2, 32, 32)
+            network = ClipUNet(biomedclip_like(), (4, 8, 8), 32).eval()
+            assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 2, 32, 32)
 
-    def test_levels_above_a_tower_halve_the_size_once_more(self):
-        config = dataclasses.replace(CONFIG, size=36)
-        with pytest.raises(ValueError, match="size is 36 and there are 3 levels above the image tower"):
-            train_segmenter(*squares(), config, clip=load_clip("tiny"), progress=False)
+    @pytest.mark.parametrize(("size", "levels"), [(16, 1), (32, 1), (64, 2), (112, 3), (128, 3), (512, 4)])
+    def test_the_tower_takes_the_place_of_the_coarse_levels(self, size, levels):
+        """Of five levels, those stay that are finer than the 16 × 16 patches; 112 pixels are the default."""
+        config = TrainingConfig(size=size)
+        with torch.no_grad():
+            network = ClipUNet(load_clip("tiny"), config.channels, size).eval()
+            assert len(network.down) == len(network.up) == levels
+            assert network(torch.zeros(1, 1, size, size)).shape == (1, 2, size, size)
 
     def test_labels_that_teach_nothing_are_refused(self):
         images, masks = squares(3)
