@@ -54,15 +54,24 @@ class CyclicPolyLR(LRScheduler):
     Args:
         optimizer: its learning rates are the peaks.
         cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
+        warm_up: steps at the peak before the first cycle begins, 0 or more.
     """
 
-    def __init__(self, optimizer: Optimizer, cycle_length: int, gamma: float = GAMMA, exponent: float = EXPONENT):
-        _check(0, cycle_length, gamma)
-        self.cycle_length, self.gamma, self.exponent = cycle_length, gamma, exponent
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        cycle_length: int,
+        gamma: float = GAMMA,
+        exponent: float = EXPONENT,
+        warm_up: int = 0,
+    ):
+        _check(warm_up, cycle_length, gamma)
+        self.cycle_length, self.gamma, self.exponent, self.warm_up = cycle_length, gamma, exponent, warm_up
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:
-        factor = cyclic_poly(self.last_epoch, self.cycle_length, self.gamma, self.exponent)
+        step = max(0, self.last_epoch - self.warm_up)
+        factor = cyclic_poly(step, self.cycle_length, self.gamma, self.exponent)
         return [peak * factor for peak in self.base_lrs]
 
 

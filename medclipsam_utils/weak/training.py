@@ -43,6 +43,8 @@ class TrainingConfig:
     Attributes:
         size: side in pixels to which images and masks are brought.
         channels: of the U-Net's levels, from the full size down; each level halves the size.
+        warm_up: steps at the peak learning rate before the first cycle. Models can only be averaged with a gain if they
+            are about equally good, which those of a first cycle are not unless it is long.
         cycles: of the learning rate.
         cycle_steps: steps of the optimizer in a cycle.
         keep: models kept of each cycle, spread evenly over its last fifth.
@@ -60,6 +62,7 @@ class TrainingConfig:
 
     size: int = 112
     channels: tuple[int, ...] = (12, 24, 48, 96, 96)
+    warm_up: int = 0
     cycles: int = 3
     cycle_steps: int = 100
     keep: int = 3
@@ -75,6 +78,8 @@ class TrainingConfig:
         for name in ("size", "cycles", "cycle_steps", "keep", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.warm_up < 0:
+            raise ValueError(f"warm_up is {self.warm_up}: give 0 or more")
         if len(self.channels) < 3 or self.size % 2 ** (len(self.channels) - 1):
             raise ValueError(
                 f"size is {self.size} and there are {len(self.channels)} levels: give 3 levels or more, and a size "
@@ -87,11 +92,16 @@ class TrainingConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
 
     @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self.warm_up + self.cycles * self.cycle_steps
+
+    @property
     def snapshot_steps(self) -> list[int]:
         """After how many steps of the whole training a model is kept."""
         last_fifth = max(1, self.cycle_steps // 5)
         ends = [self.cycle_steps - last_fifth * back // self.keep for back in range(self.keep)][::-1]
-        return [cycle * self.cycle_steps + end for cycle in range(self.cycles) for end in ends]
+        return [self.warm_up + cycle * self.cycle_steps + end for cycle in range(self.cycles) for end in ends]
 
 
 class SegmenterEnsemble:
@@ -189,13 +199,12 @@ def train_segmenter(
         if not _snapshot_path(folder, number).is_file():
             save_checkpoint(_snapshot_path(folder, number), weights)
     augmented = _augmentation() if config.augment else None
-    total = config.cycles * config.cycle_steps
-    with tqdm(total=total, initial=run.step, disable=not progress, unit="step") as bar:
-        while run.step < total:
+    with tqdm(total=config.steps, initial=run.step, disable=not progress, unit="step") as bar:
+        while run.step < config.steps:
             run.learn(*_batch(inputs, targets, config, run.step, augmented))
             if run.step in config.snapshot_steps and kept is not None:
                 save_checkpoint(_snapshot_path(folder, len(run.snapshots) - 1), run.snapshots[-1])
-            if kept is not None and (run.step % config.checkpoint_every == 0 or run.step == total):
+            if kept is not None and (run.step % config.checkpoint_every == 0 or run.step == config.steps):
                 kept.save(run.state())
             bar.update()
             bar.set_postfix(loss=f"{run.losses[-1]:.3f}", refresh=False)
@@ -243,7 +252,7 @@ class _Run:
         if clip is not None:
             groups += [{"params": self.network.visual.parameters(), "lr": config.tower_lr * config.lr}]
         self.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
-        self.schedule = CyclicPolyLR(self.optimizer, config.cycle_steps)
+        self.schedule = CyclicPolyLR(self.optimizer, config.cycle_steps, warm_up=config.warm_up)
         self.loss = DiceCELoss(to_onehot_y=True, softmax=True)
         self.step, self.losses = 0, []
         self.snapshots: list[dict[str, Tensor]] = []

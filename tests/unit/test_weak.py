@@ -53,12 +53,12 @@ class TestSchedule:
 
     def test_as_a_scheduler_of_torch(self):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
-        scheduler, rates = CyclicPolyLR(optimizer, 5), []
-        for _ in range(11):
+        scheduler, rates = CyclicPolyLR(optimizer, 5, warm_up=3), []
+        for _ in range(14):
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             scheduler.step()
-        assert rates == pytest.approx([0.4 * cyclic_poly(step, 5) for step in range(11)])
+        assert rates == pytest.approx([0.4] * 3 + [0.4 * cyclic_poly(step, 5) for step in range(11)])
 
     def test_what_is_out_of_range_is_said(self):
         for arguments in ((-1, 10), (0, 0)):
@@ -200,11 +200,21 @@ class TestTraining:
     def test_models_are_kept_at_the_end_of_each_cycle(self):
         assert CONFIG.snapshot_steps == [9, 10, 19, 20]
         assert TrainingConfig(cycles=2, cycle_steps=100, keep=4).snapshot_steps == [85, 90, 95, 100, 185, 190, 195, 200]
+        assert dataclasses.replace(CONFIG, warm_up=7).snapshot_steps == [16, 17, 26, 27]
         ensemble = train_segmenter(*squares(), CONFIG, progress=False)
         assert len(ensemble.snapshots) == 4 and repr(ensemble) == "SegmenterEnsemble(4 models of 2 cycles)"
         network = build_unet(CONFIG.channels)
         for weights in ensemble.snapshots:
             network.load_state_dict(weights)
+
+    def test_a_warm_up_comes_before_the_first_cycle(self):
+        """The rate is at its peak for so long, and no model is kept; then it falls."""
+        config = dataclasses.replace(CONFIG, warm_up=5, cycles=1, cycle_steps=5, keep=1)
+        warm = train_segmenter(*squares(), config, progress=False)
+        at_peak = dataclasses.replace(config, warm_up=0, cycles=10, cycle_steps=1)
+        peak = train_segmenter(*squares(), at_peak, progress=False)
+        assert len(warm.losses) == config.steps == 10 and len(warm.snapshots) == 1
+        assert warm.losses[:7] == peak.losses[:7] and warm.losses[7] != peak.losses[7]
 
     def test_goes_on_after_an_interruption_as_if_there_were_none(self, tmp_path, monkeypatch):
         images, masks = squares()
@@ -338,6 +348,7 @@ class TestTraining:
             ({"channels": (4, 8)}, "give 3 levels or more"),
             ({"keep": 3}, "keep is 3 of 10 steps"),
             ({"cycles": 0}, "cycles is 0"),
+            ({"warm_up": -1}, "warm_up is -1"),
             ({"lr": 0.0}, r"lr is 0\.0"),
             ({"tower_lr": -1.0}, r"tower_lr is -1\.0"),
         ):
