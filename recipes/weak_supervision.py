@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,10 @@ from .run_files import machine
 MODEL = "tiny"
 TOLERANCE = 2.0  # of NSD, in pixels
 NEAR = 0.01  # calibration looks at pixels that are target with more than this
-SHARE = 0.8  # of the pseudo-labels that are trusted
 SHIFT, GROWTH = 8, 4  # pixels
 NOISE_TASK = "lung_ct"
-LONG = TrainingConfig(size=128, cycles=3, cycle_steps=350, keep=3)
-LONG_ALONE = replace(LONG, size=112)
-ONE_CYCLE = replace(LONG_ALONE, cycles=1, keep=1)
+LONG = TrainingConfig(size=128, warm_up=1000, cycles=4, cycle_steps=200, keep=3, lr=1e-2, tower_lr=0.025)
+ONE_CYCLE = TrainingConfig(cycles=1, cycle_steps=350, keep=1)
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,10 @@ class Sizes:
 
     first_training: int = 2_600_000
     training: int = 2000
-    first_held_out: int = 442_000
-    held_out: int = 100
+    first_held_out: int = 443_000
+    held_out: int = 200
     noise_training: int = 120
     config: TrainingConfig = LONG
-    alone_config: TrainingConfig = LONG_ALONE
     noise_config: TrainingConfig = ONE_CYCLE
     folder: str = ""
 
@@ -68,7 +65,7 @@ class Sizes:
 def quick(folder: Path) -> Sizes:
     brief = TrainingConfig(size=32, channels=(4, 8, 8), cycles=2, cycle_steps=5, keep=1, batch_size=2)
     few = {"training": 6, "held_out": 3, "noise_training": 4}
-    return Sizes(**few, config=brief, alone_config=brief, noise_config=brief, folder=str(folder))
+    return Sizes(**few, config=brief, noise_config=brief, folder=str(folder))
 
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -82,7 +79,7 @@ def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
         "DSC": short(dice(mask, truth) for mask, truth in zip(labels.masks, exact, strict=True)),
         "agreement": short(labels.agreement),
         "present": labels.present.astype(int).tolist(),
-        "trusted": labels.trusted(SHARE).tolist(),
+        "trusted": labels.trusted().tolist(),
     }
 
 
@@ -95,18 +92,18 @@ def training(task: str, sizes: Sizes) -> dict[str, Any]:
     truth = [case.mask for case in cases]
     answers = _segmenter().segment_batch([case.image for case in cases], task=task)
     found: dict[str, Any] = {"zero-shot": _scores([answer.mask for answer in answers], truth)}
-    alone, around = {"config": sizes.alone_config}, {"config": sizes.config, "clip": load_clip(MODEL)}
-    for name, numbers, labels, network in (
-        ("trusted masks", chosen, masks, around),
-        ("exact masks", range(len(chosen)), exact, around),
-        ("U-Net alone", chosen, masks, alone),
+    clip = load_clip(MODEL)
+    for name, numbers, labels, tower in (
+        ("trusted masks", chosen, masks, clip),
+        ("exact masks", range(len(chosen)), exact, clip),
+        ("U-Net alone", chosen, masks, None),
     ):
         ensemble = train_segmenter(
-            [images[n] for n in numbers], [labels[n] for n in numbers], progress=False,
-            folder=_file(sizes, f"{task} {name}"), **network,
+            [images[n] for n in numbers], [labels[n] for n in numbers], sizes.config, clip=tower, progress=False,
+            folder=_file(sizes, f"{task} {name}"),
         )  # fmt: skip
         prediction = ensemble.predict([case.image for case in cases])
-        found[name] = _judged(prediction, truth, network["config"].keep)
+        found[name] = _judged(prediction, truth)
     found["finding"] = [case.finding for case in cases]
     return found
 
@@ -196,7 +193,7 @@ def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: i
     found["noise"] = found["noise"][NOISE_TASK]
     about = {name: value for name, value in asdict(sizes).items() if name != "folder"}
     path = results or work / "weak_supervision.json"
-    write_json(path, {"model": MODEL, "sizes": about, "tolerance": TOLERANCE, "near": NEAR, "share": SHARE,
+    write_json(path, {"model": MODEL, "sizes": about, "tolerance": TOLERANCE, "near": NEAR,
                       "noise task": NOISE_TASK, **machine(), **found}, indent=None)  # fmt: skip
     print(f"wrote {path}", flush=True)
     return path
@@ -232,16 +229,11 @@ def _scores(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> dict[st
     return {"DSC": short(dice(*pair) for pair in pairs), "NSD": short(nsd(*pair, TOLERANCE) for pair in pairs)}
 
 
-def _judged(everyone: EnsemblePrediction, truth: Sequence[np.ndarray], warm_up: int) -> dict[str, Any]:
-    """Scores of the ensemble and of every member, calibration near the target, and the uncertainty of every image.
-
-    The ensemble leaves out the first ``warm_up`` models: those of the first cycle.
-    """
+def _judged(prediction: EnsemblePrediction, truth: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Scores of the ensemble and of every member, calibration near the target, and the uncertainty of every image."""
     outlines = np.stack(truth)
-    prediction = EnsemblePrediction(everyone.members[warm_up:])
     found: dict[str, Any] = {"ensemble": _scores(prediction.masks, truth)}
-    found["with the first cycle"] = _scores(everyone.masks, truth)
-    found["members"] = [_scores(member > 0.5, truth) for member in everyone.members]
+    found["members"] = [_scores(member > 0.5, truth) for member in prediction.members]
     for name, probability in (("ensemble", prediction.probability), ("last member", prediction.members[-1])):
         near = prediction.probability > NEAR
         curve = reliability(probability[near], outlines[near])

@@ -36,7 +36,7 @@ class PseudoLabels:
     agreement: np.ndarray
     present: np.ndarray
 
-    def trusted(self, share: float = 0.7) -> np.ndarray:
+    def trusted(self, share: float = 0.8) -> np.ndarray:
         """int [K], numbers of the labels to train on, in ascending order.
 
         Of those whose target is reported present, so many with the highest agreement that they are at most ``share`` of

@@ -9,7 +9,7 @@ import pytest
 
 from medclipsam_utils import dice
 from medclipsam_utils.tasks import TASKS
-from recipes import parts, weak_nnunet, weak_supervision, zero_shot
+from recipes import parts, weak_nnunet, zero_shot
 from recipes.parts import run_part
 from recipes.simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from recipes.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
@@ -59,7 +59,7 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert np.mean(found["zero-shot"]["DSC"]) > 0.8
     assert 0 <= found["exact masks"]["reliability, ensemble"]["ECE"] <= 1
     assert set(results["noise"]) == set(SPOILT) and results["noise"]["exact"]["labels"] == [1, 1, 1, 1]
-    assert "folder" not in results["sizes"] and results["share"] == weak_supervision.SHARE
+    assert "folder" not in results["sizes"]
 
 
 def test_the_run_of_nnunet_labels_exports_and_judges(tmp_path, monkeypatch):
