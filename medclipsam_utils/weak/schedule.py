@@ -55,6 +55,9 @@ class CyclicPolyLR(LRScheduler):
         optimizer: its learning rates are the peaks.
         cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
         warm_up: steps at the peak before the first cycle begins, 0 or more.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class CyclicPolyLR(LRScheduler):
         exponent: float = EXPONENT,
         warm_up: int = 0,
     ):
-        _check(warm_up, cycle_length, gamma)
+        _check(0, cycle_length, gamma)
+        if warm_up < 0:
+            raise ValueError(f"warm_up is {warm_up}: give 0 or more")
         self.cycle_length, self.gamma, self.exponent, self.warm_up = cycle_length, gamma, exponent, warm_up
         super().__init__(optimizer)
 

@@ -236,7 +236,7 @@ def load_ensemble(folder: str | os.PathLike, clip: Clip | None = None) -> Segmen
     files = [_snapshot_path(folder, number) for number in range(len(config.snapshot_steps))]
     files = [file for file in files if file.is_file()]
     if not files:
-        raise ValueError(f"{folder} holds no model yet: the first one is kept at the end of the first cycle")
+        raise ValueError(f"{folder} holds no model yet: the first one is kept after {config.snapshot_steps[0]} steps")
     return SegmenterEnsemble(config, [load_checkpoint(file, "cpu") for file in files], [], clip)
 
 

@@ -66,6 +66,8 @@ class TestSchedule:
                 cyclic_poly(*arguments)
         with pytest.raises(ValueError, match=r"gamma is 1\.5"):
             cyclic_poly(0, 10, gamma=1.5)
+        with pytest.raises(ValueError, match="warm_up is -1"):
+            CyclicPolyLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4), 10, warm_up=-1)
 
 
 class TestUncertainty:
@@ -245,6 +247,16 @@ class TestTraining:
         assert np.array_equal(loaded.predict(images[:2]).members, whole.predict(images[:2]).members)
         again = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
         assert again.losses == whole.losses
+
+    def test_a_training_that_kept_no_model_yet_says_when_it_will(self, tmp_path, monkeypatch):
+        def interrupted(self, *batch):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("medclipsam_utils.weak.training._Run.learn", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_segmenter(*squares(), dataclasses.replace(CONFIG, warm_up=7), folder=tmp_path, progress=False)
+        with pytest.raises(ValueError, match="holds no model yet: the first one is kept after 16 steps"):
+            load_ensemble(tmp_path)
 
     def test_starts_from_a_copy_of_the_image_tower_of_a_clip(self, tmp_path):
         """The tower is trained along, at its own rate, and the given model stays as it is."""
