@@ -24,6 +24,7 @@ from monai.losses import DiceCELoss
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from ..models import Clip
@@ -48,6 +49,9 @@ class TrainingConfig:
         cycles: of the learning rate.
         cycle_steps: steps of the optimizer in a cycle.
         keep: models kept of each cycle, spread evenly over its last fifth.
+        average: what is kept is not the weights of one step, but the mean of those of all steps of the last fifth since
+            the model kept before (Izmailov et al. 2018). The rate does not fall there, and single steps throw the
+            weights to and fro.
         batch_size: images a step.
         lr: the peak learning rate.
         tower_lr: of the image tower, where there is one, relative to ``lr``.
@@ -66,6 +70,7 @@ class TrainingConfig:
     cycles: int = 3
     cycle_steps: int = 100
     keep: int = 3
+    average: bool = False
     batch_size: int = 8
     lr: float = 3e-3
     tower_lr: float = 0.1
@@ -85,7 +90,7 @@ class TrainingConfig:
                 f"size is {self.size} and there are {len(self.channels)} levels: give 3 levels or more, and a size "
                 f"that 2 to the power of one less than their number divides"
             )
-        if self.keep > max(1, self.cycle_steps // 5):
+        if self.keep > self._last_fifth:
             raise ValueError(f"keep is {self.keep} of {self.cycle_steps} steps: a cycle's last fifth has fewer")
         for name in ("lr", "tower_lr"):
             if not getattr(self, name) > 0:
@@ -99,9 +104,17 @@ class TrainingConfig:
     @property
     def snapshot_steps(self) -> list[int]:
         """After how many steps of the whole training a model is kept."""
-        last_fifth = max(1, self.cycle_steps // 5)
-        ends = [self.cycle_steps - last_fifth * back // self.keep for back in range(self.keep)][::-1]
+        ends = [self.cycle_steps - self._last_fifth * back // self.keep for back in range(self.keep)][::-1]
         return [self.warm_up + cycle * self.cycle_steps + end for cycle in range(self.cycles) for end in ends]
+
+    def ends_a_cycle(self, step: int) -> bool:
+        """Whether a step, counted from 1 over the whole training, is in the last fifth of a cycle."""
+        cycle = self.cycle_steps
+        return step > self.warm_up and (step - self.warm_up - 1) % cycle >= cycle - self._last_fifth
+
+    @property
+    def _last_fifth(self) -> int:
+        return max(1, self.cycle_steps // 5)
 
 
 class SegmenterEnsemble:
@@ -254,6 +267,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
         self.schedule = CyclicPolyLR(self.optimizer, config.cycle_steps, warm_up=config.warm_up)
         self.loss = DiceCELoss(to_onehot_y=True, softmax=True)
+        self.mean = AveragedModel(self.network) if config.average else None
         self.step, self.losses = 0, []
         self.snapshots: list[dict[str, Tensor]] = []
 
@@ -266,14 +280,22 @@ class _Run:
         self.schedule.step()
         self.step += 1
         self.losses.append(loss.item())
+        if self.mean is not None and self.config.ends_a_cycle(self.step):
+            self.mean.update_parameters(self.network)
         if self.step in self.config.snapshot_steps:
-            self.snapshots.append({name: v.detach().cpu().clone() for name, v in self.network.state_dict().items()})
+            self._keep()
+
+    def _keep(self) -> None:
+        kept = self.network if self.mean is None else self.mean.module
+        self.snapshots.append({name: v.detach().cpu().clone() for name, v in kept.state_dict().items()})
+        if self.mean is not None:
+            self.mean.n_averaged.zero_()  # the next mean begins
 
     def state(self) -> dict[str, Any]:
         return {
             "step": self.step, "losses": self.losses, "snapshots": self.snapshots,
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "schedule": self.schedule.state_dict(), "mean": None if self.mean is None else self.mean.state_dict(),
         }  # fmt: skip
 
     def resume(self, state: dict[str, Any] | None) -> None:
@@ -284,6 +306,8 @@ class _Run:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.mean is not None:
+            self.mean.load_state_dict(state["mean"])
 
 
 def _check(images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:

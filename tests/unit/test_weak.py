@@ -218,34 +218,50 @@ class TestTraining:
         assert len(warm.losses) == config.steps == 10 and len(warm.snapshots) == 1
         assert warm.losses[:7] == peak.losses[:7] and warm.losses[7] != peak.losses[7]
 
-    def test_goes_on_after_an_interruption_as_if_there_were_none(self, tmp_path, monkeypatch):
+    def test_an_averaged_model_is_the_mean_of_the_last_steps(self):
+        """With one model a cycle, of the two steps in its last fifth; the training itself is the same."""
+        plain = train_segmenter(*squares(), CONFIG, progress=False)
+        averaged = train_segmenter(*squares(), dataclasses.replace(CONFIG, keep=1, average=True), progress=False)
+        assert averaged.losses == plain.losses and len(averaged.snapshots) == 2
+        for cycle, weights in enumerate(averaged.snapshots):
+            one, other = plain.snapshots[2 * cycle : 2 * cycle + 2]
+            for name, weight in weights.items():
+                assert torch.allclose(weight, (one[name] + other[name]) / 2, atol=1e-7)
+            assert any(not torch.equal(one[name], other[name]) for name in weights)
+        each = train_segmenter(*squares(), dataclasses.replace(CONFIG, average=True), progress=False)
+        assert all(torch.equal(w, plain.snapshots[1][name]) for name, w in each.snapshots[1].items())
+
+    @pytest.mark.parametrize("average", [False, True])
+    def test_goes_on_after_an_interruption_as_if_there_were_none(self, tmp_path, monkeypatch, average):
+        """The last checkpoint is in the last fifth of a cycle, from step 17, of which one model was kept."""
+        config = dataclasses.replace(CONFIG, cycle_steps=20, keep=2, checkpoint_every=19, average=average)
         images, masks = squares()
-        whole = train_segmenter(images, masks, CONFIG, folder=tmp_path / "whole", progress=False)
+        whole = train_segmenter(images, masks, config, folder=tmp_path / "whole", progress=False)
         steps, learn = [], "medclipsam_utils.weak.training._Run.learn"
         from medclipsam_utils.weak.training import _Run
 
         own = _Run.learn
 
         def interrupted(self, *batch):
-            if len(steps) == 14:
+            if len(steps) == 30:
                 raise KeyboardInterrupt
             steps.append(1)
             own(self, *batch)
 
         monkeypatch.setattr(learn, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+            train_segmenter(images, masks, config, folder=tmp_path / "cut", progress=False)
         monkeypatch.setattr(learn, own)
         half = load_ensemble(tmp_path / "cut")
         assert len(half.snapshots) == 2
-        resumed = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+        resumed = train_segmenter(images, masks, config, folder=tmp_path / "cut", progress=False)
         assert resumed.losses == whole.losses
         for name, weight in whole.snapshots[-1].items():
             assert torch.equal(weight, resumed.snapshots[-1][name])
         loaded = load_ensemble(tmp_path / "cut")
-        assert loaded.config == CONFIG
+        assert loaded.config == config
         assert np.array_equal(loaded.predict(images[:2]).members, whole.predict(images[:2]).members)
-        again = train_segmenter(images, masks, CONFIG, folder=tmp_path / "cut", progress=False)
+        again = train_segmenter(images, masks, config, folder=tmp_path / "cut", progress=False)
         assert again.losses == whole.losses
 
     def test_a_training_that_kept_no_model_yet_says_when_it_will(self, tmp_path, monkeypatch):
