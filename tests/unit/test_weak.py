@@ -231,6 +231,15 @@ class TestTraining:
         each = train_segmenter(*squares(), dataclasses.replace(CONFIG, average=True), progress=False)
         assert all(torch.equal(w, plain.snapshots[1][name]) for name, w in each.snapshots[1].items())
 
+    def test_bfloat16_learns_the_same_to_its_precision(self):
+        """The network computes in bfloat16, what is kept is float32."""
+        whole = train_segmenter(*squares(), dataclasses.replace(CONFIG, augment=False), progress=False)
+        half = train_segmenter(
+            *squares(), dataclasses.replace(CONFIG, augment=False, precision="bfloat16"), progress=False
+        )
+        assert half.losses != whole.losses and np.allclose(half.losses, whole.losses, rtol=0.1)
+        assert {weight.dtype for weight in half.snapshots[-1].values()} == {torch.float32}
+
     @pytest.mark.parametrize("average", [False, True])
     def test_goes_on_after_an_interruption_as_if_there_were_none(self, tmp_path, monkeypatch, average):
         """The last checkpoint is in the last fifth of a cycle, from step 17, of which one model was kept."""
@@ -377,6 +386,7 @@ class TestTraining:
             ({"keep": 3}, "keep is 3 of 10 steps"),
             ({"cycles": 0}, "cycles is 0"),
             ({"warm_up": -1}, "warm_up is -1"),
+            ({"precision": "float16"}, "precision is 'float16': choose float32, bfloat16"),
             ({"lr": 0.0}, r"lr is 0\.0"),
             ({"tower_lr": -1.0}, r"tower_lr is -1\.0"),
         ):
