@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-PRECISIONS = ("float32", "bfloat16")
+from ..precision import PRECISIONS
+
 FROZEN = ("none", "image", "text")
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ..models import Clip, save_clip
+from ..precision import computing_in
 from ..run_files import Checkpoints, write_json
 from .config import FinetuneConfig
 from .gradients import backward
@@ -94,7 +95,7 @@ class _Towers(nn.Module):
         self.model, self.precision = model, precision
 
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with computing_in(self.precision, images.device):
             image_features = self.model.encode_image(images, normalize=True)
             text_features = self.model.encode_text(tokens, normalize=True)
         return image_features.float(), text_features.float()

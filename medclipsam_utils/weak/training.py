@@ -27,8 +27,8 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from ..finetune.config import PRECISIONS
 from ..models import Clip
+from ..precision import PRECISIONS, computing_in
 from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, weights_digest, write_json
 from .network import ClipUNet, build_unet
 from .schedule import CyclicPolyLR
@@ -279,7 +279,7 @@ class _Run:
 
     def learn(self, inputs: Tensor, targets: Tensor) -> None:
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with computing_in(self.config.precision, self.device):
             scores = self.network(inputs.to(self.device))
         loss = self.loss(scores.float(), targets.to(self.device))
         self.optimizer.zero_grad()
