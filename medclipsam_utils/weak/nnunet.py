@@ -33,6 +33,7 @@ import numpy as np
 
 from ..run_files import write_json
 from .nnunet_dataset import RAW, export_dataset, find_dataset, prepared, write_png
+from .uncertainty import one_size
 
 __all__ = ["NNUNetConfig", "export_dataset", "plan", "predict", "train"]
 
@@ -212,9 +213,7 @@ def predict(
     folder = Path(folder).resolve()
     dataset = find_dataset(folder, dataset_id)
     _check(fold, device)
-    sizes = {image.shape[:2] for image in images.values()}
-    if len(sizes) != 1:
-        raise ValueError(f"the images have {len(sizes)} sizes: give one or more images, all of one size")
+    one_size(images.values())
     results = _results(folder, dataset, fold)
     if not (results / FINAL).is_file():
         raise ValueError(f"{dataset}, fold {fold}, is not trained to its end: call train(folder, {dataset_id}) first")

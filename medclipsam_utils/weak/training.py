@@ -32,7 +32,7 @@ from ..precision import PRECISIONS, computing_in
 from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, weights_digest, write_json
 from .network import ClipUNet, build_unet
 from .schedule import CyclicPolyLR
-from .uncertainty import EnsemblePrediction
+from .uncertainty import EnsemblePrediction, one_size
 
 CHECKPOINT, SETTINGS = "checkpoint.pt", "run.json"
 _TOGETHER = 16  # images that are predicted at once
@@ -156,15 +156,13 @@ class SegmenterEnsemble:
         Raises:
             ValueError: there are no images, or they differ in size.
         """
-        sizes = list({image.shape[:2] for image in images})
-        if len(sizes) != 1:
-            raise ValueError(f"the images have {len(sizes)} sizes: give one or more images, all of one size")
+        size = one_size(images)
         inputs = torch.stack([_prepared(image, self.config.size) for image in images])
         members, network = [], build_network(self.config, self.clip).to(device).eval()
         for weights in self.snapshots:
             network.load_state_dict(weights)
             maps = [network(part.to(device)).softmax(1)[:, 1:].cpu() for part in inputs.split(_TOGETHER)]
-            members.append(functional.interpolate(torch.cat(maps), sizes[0], mode="bilinear")[:, 0])
+            members.append(functional.interpolate(torch.cat(maps), size, mode="bilinear")[:, 0])
         return EnsemblePrediction(torch.stack(members).clamp(0, 1).numpy())
 
 

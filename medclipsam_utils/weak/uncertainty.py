@@ -15,7 +15,7 @@ are handed to a person first the ones that are wrong? (El-Yaniv & Wiener 2010, G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -191,6 +191,20 @@ def triage(names: Sequence[str], uncertainty: Sequence[float], share: float = 0.
         raise ValueError(f"share is {share}: give a number from 0 to 1")
     order = np.argsort(-np.asarray(uncertainty, dtype=float), kind="stable")
     return [names[number] for number in order[: int(np.ceil(share * len(names)))]]
+
+
+def one_size(images: Iterable[np.ndarray]) -> tuple[int, int]:
+    """Rows and columns of images that are predicted together.
+
+    Raises:
+        ValueError: there are no images, or they differ in size.
+    """
+    sizes = {image.shape[:2] for image in images}
+    if not sizes:
+        raise ValueError("there are no images: give one or more")
+    if len(sizes) > 1:
+        raise ValueError(f"the images have {len(sizes)} sizes: predict those of each size on their own")
+    return sizes.pop()
 
 
 def _probability(values: np.ndarray) -> np.ndarray:

@@ -396,9 +396,9 @@ class TestTraining:
     def test_images_of_several_sizes_are_predicted_apart(self):
         ensemble = train_segmenter(*squares(), CONFIG, progress=False)
         images, _ = squares(2)
-        with pytest.raises(ValueError, match="the images have 2 sizes"):
+        with pytest.raises(ValueError, match="the images have 2 sizes: predict those of each size on their own"):
             ensemble.predict([images[0], images[1][:30]])
-        with pytest.raises(ValueError, match="the images have 0 sizes"):
+        with pytest.raises(ValueError, match="there are no images: give one or more"):
             ensemble.predict([])
         constant = ensemble.predict([np.full((40, 36, 3), 7, np.uint8)])
         assert np.isfinite(constant.members).all()

@@ -153,7 +153,7 @@ def test_steps_out_of_order_and_wrong_options(tmp_path, monkeypatch):
         train(tmp_path, 1, fold=5)
     with pytest.raises(ValueError, match="device is 'cuda:1': give 'cpu', 'cuda' or 'mps'; CUDA_VISIBLE_DEVICES"):
         predict(tmp_path, 1, images, device="cuda:1")
-    with pytest.raises(ValueError, match="the images have 0 sizes: give one or more"):
+    with pytest.raises(ValueError, match="there are no images: give one or more"):
         predict(tmp_path, 1, {})
     monkeypatch.setattr(nnunet, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"not installed: pip install 'medclipsam-utils\[nnunet\]'"):
