@@ -27,7 +27,6 @@ from .run_files import machine
 
 TASK, SIZE, DATASET = "lung_xray", 128, 1
 TRAINING, HELD_OUT = range(2_700_000, 2_700_060), range(445_000, 445_024)
-SHARE = 0.7  # of the labels that are trusted
 CONFIG = NNUNetConfig(cycles=2, cycle_epochs=4, keep=2, iterations=25, val_iterations=2)
 
 
@@ -38,7 +37,7 @@ def run(
     segmenter, seconds = Segmenter(load_clip("tiny"), load_sam("tiny")), {}
     samples, test = ([_patient(seed) for seed in seeds] for seeds in (training, held_out))
     labels = make_pseudo_labels(segmenter, [s.image for s in samples], task=TASK, progress=False)
-    chosen = labels.trusted(SHARE)
+    chosen = labels.trusted()
     if not (work / "nnUNet_raw").is_dir():
         images = {str(samples[n].seed): samples[n].image for n in chosen}
         export_dataset(work, DATASET, "LUNGS", images, {str(samples[n].seed): labels.masks[n] for n in chosen})

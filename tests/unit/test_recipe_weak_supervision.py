@@ -23,7 +23,9 @@ def test_no_seed_is_trained_on_and_looked_at():
     training = range(Sizes().first_training, Sizes().first_training + Sizes().training)
     held_out = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)
     others = range(zero_shot.Sizes().first_held_out, zero_shot.Sizes().first_held_out + zero_shot.Sizes().held_out)
+    validation = range(Sizes().first_validation, Sizes().first_validation + Sizes().validation)
     assert not set(held_out) & set(others) and held_out[-1] < FIRST_VALIDATION_SEED
+    assert not set(validation) & {*held_out, *others, *weak_nnunet.HELD_OUT} and validation[-1] < FIRST_VALIDATION_SEED
     assert training[0] > FIRST_TRAINING_SEED
 
 
@@ -57,6 +59,8 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert {"zero-shot", "finding"} | ways == set(found)
     assert len(found["trusted masks"]["members"]) == 2 and len(found["zero-shot"]["DSC"]) == 3
     assert np.mean(found["zero-shot"]["DSC"]) > 0.8
+    chosen_by = found["U-Net alone"]["validation NSD"]
+    assert len(chosen_by) == 2 and all(0 <= value <= 1 for value in chosen_by)
     assert 0 <= found["exact masks"]["reliability, ensemble"]["ECE"] <= 1
     assert set(results["noise"]) == set(SPOILT) and results["noise"]["exact"]["labels"] == [1, 1, 1, 1]
     assert "folder" not in results["sizes"]
