@@ -75,7 +75,7 @@ def quick(folder: Path) -> Sizes:
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
     """How good the masks of the training set are, and whether agreement and presence tell it."""
-    images, exact = _training_set(task, sizes)
+    images, exact = _training_set(task, sizes.first_training, sizes.training)
     labels = make_pseudo_labels(_segmenter(), images, task=task, progress=False)
     path = _file(sizes, f"pseudo_{task}.npz")
     np.savez_compressed(path.with_suffix(".part.npz"), masks=np.stack(labels.masks))
@@ -90,7 +90,7 @@ def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def training(task: str, sizes: Sizes) -> dict[str, Any]:
     """A U-Net alone and one around a CLIP, on trusted masks and on others, beside the zero-shot method."""
-    images, exact = _training_set(task, sizes)
+    images, exact = _training_set(task, sizes.first_training, sizes.training)
     chosen = pseudo_labels_of(task, sizes)["trusted"]
     masks = list(np.load(_file(sizes, f"pseudo_{task}.npz"))["masks"])
     cases = target_cases(task, range(sizes.first_held_out, sizes.first_held_out + sizes.held_out))
@@ -119,8 +119,7 @@ def noise(task: str, sizes: Sizes) -> dict[str, Any]:
     """What one network makes of exact masks that were spoilt on purpose; of one task, and nothing of the others."""
     if task != NOISE_TASK:
         return {}
-    images, exact = _training_set(task, sizes)
-    images, exact = images[: sizes.noise_training], exact[: sizes.noise_training]
+    images, exact = _training_set(task, sizes.first_training, sizes.noise_training)
     cases = target_cases(task, range(sizes.first_held_out, sizes.first_held_out + sizes.held_out))
     found: dict[str, Any] = {}
     for name, spoil in SPOILT.items():
@@ -217,9 +216,9 @@ def pseudo_labels_of(task: str, sizes: Sizes) -> dict[str, Any]:
     return json.loads(_file(sizes, f"pseudo_labels_{task}.json").read_text(encoding="utf-8"))
 
 
-def _training_set(task: str, sizes: Sizes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _training_set(task: str, first: int, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Images that show the target, and their exact masks."""
-    cases = target_cases(task, range(sizes.first_training, sizes.first_training + sizes.training))
+    cases = target_cases(task, range(first, first + count))
     return [case.image for case in cases], [case.mask for case in cases]
 
 
