@@ -36,6 +36,10 @@ class PseudoLabels:
     agreement: np.ndarray
     present: np.ndarray
 
+    def __repr__(self) -> str:
+        empty = sum(not mask.any() for mask in self.masks)
+        return f"PseudoLabels({len(self.masks)} masks; empty: {empty}, reported absent: {int((~self.present).sum())})"
+
     def trusted(self, share: float = 0.8) -> np.ndarray:
         """int [K], numbers of the labels to train on, in ascending order.
 

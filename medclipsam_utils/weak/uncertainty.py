@@ -56,6 +56,10 @@ class EnsemblePrediction:
             )
         _probability(self.members)
 
+    def __repr__(self) -> str:
+        models, images, height, width = self.members.shape
+        return f"EnsemblePrediction({models} models, {images} images of {height} × {width} pixels)"
+
     @cached_property
     def probability(self) -> np.ndarray:
         """float32 [N, H, W], the mean over the models."""

@@ -88,6 +88,7 @@ class TestUncertainty:
         assert found.probability.tolist() == [[[1, 0.5, 0.5]]] and found.masks.tolist() == [[[True, False, False]]]
         assert found.entropy.tolist() == [[[0, 1, 1]]] and found.variation.tolist() == [[[0, 0, 0.5]]]
         assert found.case_uncertainty.tolist() == [1.0]  # two bits over a mass of two
+        assert repr(found) == "EnsemblePrediction(2 models, 1 images of 1 × 3 pixels)"
         assert EnsemblePrediction(np.zeros((2, 1, 3, 3), np.float32)).case_uncertainty.tolist() == [0]
         for wrong in (np.zeros((2, 3, 3)), np.zeros((0, 1, 3, 3))):
             with pytest.raises(ValueError, match=r"give \[models, images, rows, columns\]"):
@@ -154,6 +155,7 @@ class TestPseudoLabels:
         assert other.agreement[0] == pytest.approx(dice(other.masks[0], found.mask), abs=0.02)
         none = make_pseudo_labels(segmenter, [], "brain tumour", progress=False)
         assert none.masks == () and none.agreement.shape == (0,)
+        assert repr(none) == "PseudoLabels(0 masks; empty: 0, reported absent: 0)"
 
     def test_the_trusted_ones_agree_are_present_and_not_empty(self):
         full, empty = np.ones((2, 2), bool), np.zeros((2, 2), bool)
@@ -162,6 +164,7 @@ class TestPseudoLabels:
         )
         assert labels.trusted(0.4).tolist() == [0, 2] and labels.trusted(1.0).tolist() == [0, 1, 2]
         assert labels.trusted(0.01).tolist() == [0]
+        assert repr(labels) == "PseudoLabels(5 masks; empty: 1, reported absent: 1)"
         with pytest.raises(ValueError, match="share is 0"):
             labels.trusted(0)
         with pytest.raises(ValueError, match="of 1 labels none is left: all are empty"):
