@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import simulate  # the module, which can be called like its function
 from .images import ImageError, MedicalImage, read_image, write_mask
 from .metrics import dice, nsd
-from .simulate import Sample, simulate
+from .simulate import Sample
 from .tasks import TASKS, Task
 
 if TYPE_CHECKING:

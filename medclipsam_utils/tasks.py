@@ -9,7 +9,7 @@ and brain, P0 for chest X-ray and P2 for chest CT. Every sentence here was writt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 PROMPT_KINDS = ("P0", "P1", "P2", "P3")
@@ -18,6 +18,8 @@ PROMPT_KINDS = ("P0", "P1", "P2", "P3")
 @dataclass(frozen=True)
 class Task:
     """One segmentation task.
+
+    A task can be a key of a dictionary, be copied, and travel to another process.
 
     Attributes:
         name: key in :data:`TASKS`, for example ``"breast_ultrasound"``.
@@ -35,21 +37,27 @@ class Task:
     name: str
     modality: str
     target: str
-    prompts: Mapping[str, tuple[str, ...]] = field(repr=False)
-    class_prompts: Mapping[str, tuple[str, ...]] = field(repr=False)
+    prompts: Mapping[str, tuple[str, ...]] = field(repr=False, hash=False)
+    class_prompts: Mapping[str, tuple[str, ...]] = field(repr=False, hash=False)
     n_structures: int
     visual_prompt: str
     best_prompt: str
     absent_prompt: str
 
+    def __post_init__(self):
+        for name in ("prompts", "class_prompts"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __reduce__(self):
+        """How a task is pickled and copied: read-only mappings cannot be, dictionaries can."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return Task, tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
+
 
 def _task(name, modality, target, p0, p1, p2, p3, n_structures, visual_prompt, best_prompt, absent_prompt) -> Task:
     everything_specific = tuple(sentence for sentences in p3.values() for sentence in sentences)
     prompts = {"P0": (p0,), "P1": (p1,), "P2": p2, "P3": everything_specific}
-    return Task(
-        name, modality, target, MappingProxyType(prompts), MappingProxyType(p3), n_structures, visual_prompt,
-        best_prompt, absent_prompt,
-    )  # fmt: skip
+    return Task(name, modality, target, prompts, p3, n_structures, visual_prompt, best_prompt, absent_prompt)
 
 
 _ALL = (

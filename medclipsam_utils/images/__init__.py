@@ -16,11 +16,11 @@ from pathlib import Path
 
 from medclipsam_utils.images.dicom import read_dicom
 from medclipsam_utils.images.errors import ImageError, decoding, image_error
+from medclipsam_utils.images.formats import sniff
 from medclipsam_utils.images.intensity import check_window
 from medclipsam_utils.images.medical_image import MedicalImage
 from medclipsam_utils.images.nifti import read_nifti
 from medclipsam_utils.images.raster import read_raster
-from medclipsam_utils.images.sniff import sniff
 from medclipsam_utils.images.volume import PLANES, VolumeSlice
 from medclipsam_utils.images.writing import write_mask
 

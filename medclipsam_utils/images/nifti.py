@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
+from medclipsam_utils.images.formats import GZIP
 from medclipsam_utils.images.intensity import apply_window, check_finite, grey_to_rgb, percentile_window
 from medclipsam_utils.images.medical_image import MedicalImage
-from medclipsam_utils.images.sniff import GZIP
 from medclipsam_utils.images.volume import PLANES, VolumeSlice, n_slices, picture_axes
 
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}

@@ -87,7 +87,8 @@ class Segmenter:
 
         Raises:
             ModelError: image or text do not fit the model, or it knows no word of the text.
-            ValueError: neither text nor task is given, the task is unknown, or ``alpha`` too small for the calibration.
+            ValueError: neither text nor task is given, the task is unknown or has no settings, or ``alpha`` is too
+                small for the calibration.
         """
         return self.segment_batch([image], text, task=task)[0]
 
@@ -182,7 +183,7 @@ class Segmenter:
         Raises:
             ModelError, ValueError: what :meth:`segment` raises because of text or task, whatever the image.
         """
-        known = None if task is None else get_task(task)
+        known = None if task is None else self._with_settings(get_task(task))
         if text is not None:
             return self._said(_sentences(text))
         if known is None:
@@ -272,6 +273,14 @@ class Segmenter:
                 remedy = f"Ask with its words, for example {TASKS['brain_mri'].prompts['P0'][0]!r}"
                 raise model_error(self.clip.name, f"it knows no word of {text!r}", remedy)
         return functional.normalize(features.mean(0), dim=0)
+
+    def _with_settings(self, task: Task) -> Task:
+        if task.name not in self.configs:
+            raise ValueError(
+                f"there are no settings for the task {task.name!r}, only for {', '.join(self.configs)}: "
+                "give one of these, or a text without a task"
+            )
+        return task
 
     def _find_task(self, seen: Tensor, said: Tensor) -> Task:
         def fit(task: Task) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from .components import component_at, components, largest_components
+from .connected import component_at, components, largest_components
 from .crf import CrfSettings, dense_crf
 from .kmeans import highest_cluster
 

@@ -135,10 +135,13 @@ def saliency_for(
         float32 [H, W] of the image, from 0 to 1; of a sequence, a list.
 
     Raises:
-        ValueError: no settings were chosen for this model.
+        ValueError: no settings were chosen for this model, or for this task.
     """
-    if clip.name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ValueError(f"no settings were chosen for {clip.name!r}, only for {known}: choose some with tune")
-    preset = PRESETS[clip.name][get_task(task).name]
+    presets, name = PRESETS.get(clip.name, {}), get_task(task).name
+    for wanted, known in ((clip.name, PRESETS), (name, presets)):
+        if wanted not in known:
+            raise ValueError(
+                f"no settings were chosen for {wanted!r}, only for {', '.join(known)}: choose some with tune"
+            )
+    preset = presets[name]
     return preset.method(clip, image, preset.text(clip, task) if text is None else text)

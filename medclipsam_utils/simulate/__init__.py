@@ -6,17 +6,25 @@ and test with. **They are not clinical data**: no number measured on them says h
 
 One call makes one sample, and the same seed makes the same sample on any machine::
 
+    from medclipsam_utils import simulate
+
     sample = simulate("breast_ultrasound", seed=7)
     sample.image, sample.mask, sample.caption
+
+What is imported here is this module, which can be called: that is the same as calling its function :func:`simulate`.
+So both a function and a module of that name are where one looks for them, and neither hides the other.
 
 The same seed with another ``finding`` keeps the anatomy and the acquisition and changes the finding alone.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from importlib import import_module
+from inspect import signature
+from types import MappingProxyType, ModuleType
 
 import numpy as np
 from skimage.transform import resize
@@ -88,6 +96,8 @@ def simulate(
         ValueError: unknown task, finding or kind of caption, negative seed, size out of range.
     """
     name = get_task(task).name
+    if name not in _SIMULATORS:
+        raise ValueError(f"there is no simulator for {name!r}; choose from {', '.join(_SIMULATORS)}")
     module = _SIMULATORS[name]
     if seed != int(seed) or seed < 0:
         raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
@@ -121,3 +131,20 @@ def _resample(image: np.ndarray, size: int) -> np.ndarray:
 
 def _resample_mask(mask: np.ndarray, size: int) -> np.ndarray:
     return mask if size == GRID else _resample(mask.astype(np.float64), size) >= 0.5
+
+
+class _CallableModule(ModuleType):
+    """This module, as something that can be called (see "Customizing module attribute access" in Python's manual)."""
+
+    def __call__(self, *args, **kwargs):
+        return simulate(*args, **kwargs)
+
+    __call__.__doc__ = simulate.__doc__
+
+    def __reduce__(self):
+        """How it travels to another process: by its name."""
+        return import_module, (self.__name__,)
+
+
+__signature__ = signature(simulate)
+sys.modules[__name__].__class__ = _CallableModule

@@ -49,6 +49,31 @@ def test_is_the_stages_one_after_the_other(segmenter, sample):
     assert dice(found.mask, sample.mask) > 0.5
 
 
+@pytest.mark.parametrize("text", [None, "lungs", ("lungs", "chest CT of the lungs")])
+def test_a_task_is_as_good_as_its_name(segmenter, text):
+    images, task = [simulate("lung_ct", seed, size=96).image for seed in (1, 2)], TASKS["lung_ct"]
+    by_name = segmenter.segment_batch(images, text, task="lung_ct")
+    ways = {
+        "batch": segmenter.segment_batch(images, text, task=task),
+        "each": list(segmenter.segment_each(images, text, task=task)),
+        "one": [segmenter.segment(image, text, task=task) for image in images],
+    }
+    for way, answers in ways.items():
+        for one, other in zip(answers, by_name, strict=True):
+            assert np.array_equal(one.mask, other.mask) and one.task == other.task == "lung_ct", way
+            assert one.p_value == other.p_value and one.text == other.text, way
+    assert torch.equal(segmenter.features(text, task), segmenter.features(text, "lung_ct"))
+
+
+def test_a_task_without_settings_is_named(segmenter, sample):
+    polyp = dataclasses.replace(TASKS["lung_ct"], name="polyp")
+    for text in (None, "lungs"):
+        with pytest.raises(ValueError, match="no settings for the task 'polyp', only for breast_ultrasound"):
+            segmenter.segment(sample.image, text, task=polyp)
+    with pytest.raises(ValueError, match="no settings were chosen for 'polyp', only for breast_ultrasound"):
+        saliency_for(segmenter.clip, sample.image, polyp)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_task_follows_from_text_and_image(segmenter, task):
     for finding in (FINDINGS[task][0], FINDINGS[task][-1]):

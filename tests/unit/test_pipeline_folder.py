@@ -21,6 +21,7 @@ from medclipsam_utils.images import read_image
 from medclipsam_utils.models import ModelError, load_clip, load_sam
 from medclipsam_utils.pipeline import CONFIGS, Segmenter
 from medclipsam_utils.simulate import simulate
+from medclipsam_utils.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "brain tumour"
@@ -83,6 +84,18 @@ def test_a_mask_for_every_picture_and_a_reason_for_every_other_file(segmenter, s
     assert nibabel.load(out / "masks" / "volume.nii.gz").affine.tolist() == np.diag([2, 2, 5, 1]).tolist()
     assert len(list((out / "overlays").rglob("*.png"))) == 5
     assert np.asarray(Image.open(out / "overlays" / "1.png")).shape == (128, 128, 3)
+
+
+def test_a_task_is_as_good_as_its_name(segmenter, scans):
+    first = segmenter.segment_folder(scans, scans.parent / "out", task=TASKS["brain_mri"], progress=False)
+    assert first.masks == 5 and {row["task"] for row in rows(first.results)} == {"brain_mri"}
+    again = segmenter.segment_folder(scans, scans.parent / "out", task="brain_mri", progress=False)
+    assert (again.masks, again.new) == (5, 0)
+    polyp = replace(TASKS["brain_mri"], name="polyp")
+    for text in (None, TEXT):
+        with pytest.raises(ValueError, match="no settings for the task 'polyp'"):
+            segmenter.segment_folder(scans, scans.parent / "other", text, task=polyp, progress=False)
+    assert not (scans.parent / "other").exists()
 
 
 def test_nothing_is_done_twice_but_what_has_changed(segmenter, scans):

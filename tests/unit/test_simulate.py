@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,12 @@ def test_the_mask_is_there_exactly_when_the_target_is(task, finding):
 def test_same_seed_same_sample_and_other_seed_other_sample(task):
     assert digest(simulate(task, 5)) == digest(simulate(task, 5))
     assert len({digest(simulate(task, seed)) for seed in range(6)}) == 6
+
+
+def test_a_task_is_as_good_as_its_name():
+    assert digest(simulate(TASKS["lung_ct"], 11)) == digest(simulate("lung_ct", 11))
+    with pytest.raises(ValueError, match="no simulator for 'polyp'; choose from breast_ultrasound"):
+        simulate(replace(TASKS["lung_ct"], name="polyp"), 11)
 
 
 @pytest.mark.parametrize("task", TASKS)

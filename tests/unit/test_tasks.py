@@ -1,3 +1,7 @@
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 
 from medclipsam_utils.tasks import PROMPT_KINDS, TASKS, get_task
@@ -39,3 +43,19 @@ def test_get_task_by_name_and_by_itself():
     assert get_task(TASKS["lung_ct"]) is TASKS["lung_ct"]
     with pytest.raises(ValueError, match=r"unknown task 'liver'.*breast_ultrasound, brain_mri, lung_xray, lung_ct"):
         get_task("liver")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_task_is_copied_pickled_and_a_key(task):
+    for other in (copy.copy(task), copy.deepcopy(task), pickle.loads(pickle.dumps(task)), replace(task)):
+        assert other == task and hash(other) == hash(task) and {task: 1}[other] == 1
+        with pytest.raises(TypeError):
+            other.prompts["P0"] = ("heart",)
+    assert len({*TASKS.values(), replace(task, name="polyp")}) == 5
+
+
+def test_a_task_keeps_prompts_of_its_own():
+    prompts = dict.fromkeys(PROMPT_KINDS, ("polyp",))
+    task = replace(TASKS["lung_ct"], name="polyp", prompts=prompts)
+    prompts["P0"] = ("heart",)
+    assert task.prompts["P0"] == ("polyp",)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 from test_saliency_m2ib import biomedclip_like
 
-from medclipsam_utils import Segmenter, dice, load_clip, load_sam, simulate
+from medclipsam_utils import TASKS, Segmenter, dice, load_clip, load_sam, simulate
 from medclipsam_utils.postprocess import components
 from medclipsam_utils.saliency.towers import image_tower
 from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
@@ -139,6 +139,15 @@ class TestPseudoLabels:
         images = [simulate("lung_ct", seed, size=64, finding="clear").image for seed in range(3)]
         make_pseudo_labels(segmenter, images, task="lung_ct", progress=False)
         assert len(embedded) == 3
+
+    def test_a_task_is_as_good_as_its_name(self):
+        segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
+        images = [simulate("lung_ct", seed, size=64).image for seed in range(3)]
+        one, other = (
+            make_pseudo_labels(segmenter, images, task=task, progress=False) for task in ("lung_ct", TASKS["lung_ct"])
+        )
+        assert np.array_equal(one.masks, other.masks) and np.array_equal(one.agreement, other.agreement)
+        assert np.array_equal(one.present, other.present)
 
     def test_agreement_is_that_of_box_and_points(self):
         segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
