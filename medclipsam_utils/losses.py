@@ -17,6 +17,15 @@ HN-NCE           yes                             above 0
 DHN-NCE          no                              above 0
 ===============  ==============================  ====================
 
+With p_ij the share of negative j in the sum that is weighted, and q_ij ∝ exp(β s_ij/τ) over j ≠ i, the gradient of the
+image-to-text half of the decoupled losses, as the equation stands, is
+
+    ∂/∂s_ij = ((1 + β) p_ij − β q_ij) / (τ B)        for a negative,  −1 / (τ B) for the pair itself,
+
+because w depends on the similarities as well. With w held constant (``differentiate_weights=False``) it is
+p_ij / (τ B), which is positive for every negative. The two differ little where β is small and τ large; at low τ and
+high β the first one pulls easy negatives closer.
+
 Sources: van den Oord et al. 2018 and Radford et al. 2021 (InfoNCE), Yeh et al. 2022 (DCL), Radenovic et al. 2023
 (HN-NCE), Koleilat et al. 2025 (DHN-NCE).
 """
@@ -40,9 +49,8 @@ class ContrastiveLoss(nn.Module):
         beta2: hardness β of the text-to-image half, 0 or above.
         decoupled: leave the positive pair out of the denominator.
         learnable_temperature: make log τ a parameter that is trained along.
-        differentiate_weights: let the gradient flow through the weights w as well. Without it (the default) w only says
-            how much a negative counts; the gradient with respect to s_ij is then w_ij exp(s_ij/τ) / Σ, positive and
-            growing with s_ij, which is what the paper says of its loss. With it, easy negatives are pulled closer.
+        differentiate_weights: let the gradient flow through the weights w, as the equation stands (the default).
+            False holds w constant (a stop-gradient): the value is the same, the gradient another one, see above.
 
     Attributes:
         log_temperature: log τ, a parameter float32 []; None if τ is fixed.
@@ -56,7 +64,7 @@ class ContrastiveLoss(nn.Module):
         beta2: float = 0.0,
         decoupled: bool = False,
         learnable_temperature: bool = False,
-        differentiate_weights: bool = False,
+        differentiate_weights: bool = True,
     ):
         super().__init__()
         check_temperature(temperature)
@@ -147,7 +155,7 @@ class HNNCELoss(ContrastiveLoss):
         beta2: float = 0.15,
         *,
         learnable_temperature: bool = False,
-        differentiate_weights: bool = False,
+        differentiate_weights: bool = True,
     ):
         super().__init__(
             temperature,
@@ -171,7 +179,7 @@ class DHNNCELoss(ContrastiveLoss):
         beta2: float = 0.15,
         *,
         learnable_temperature: bool = False,
-        differentiate_weights: bool = False,
+        differentiate_weights: bool = True,
     ):
         super().__init__(
             temperature,

@@ -4,7 +4,8 @@
 
 The small CLIP goes on from its shipped weights with captions of the detailed kind, P3. The blocks of its image tower
 stay as they are (see ``medclipsam_utils.finetune.FrozenBlocks``), so that one training takes a minute. What is compared
-differs in one thing at a time; trainings with the same seed see the same pairs in the same order.
+differs in one thing at a time; trainings with the same seed see the same pairs in the same order. HN-NCE and DHN-NCE
+hold their weights constant (``differentiate_weights=False``), and at some settings are also trained through them.
 
 Training pairs, the pairs on which the learning rate was chosen and the pairs on which everything is measured have seeds
 of their own. The folder keeps what the blocks say of each image, and a file for each training that is done: the same
@@ -18,7 +19,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from .run_files import machine
 START = "tiny"
 CAPTION_KIND = "P3"
 LOSSES = ("InfoNCELoss", "DCLLoss", "HNNCELoss", "DHNNCELoss", "ReleasedHNLoss")
+WEIGHTED = ("HNNCELoss", "DHNNCELoss")
 TEMPERATURES = (0.03, 0.1, 0.3, 0.6)
 BETAS = (0.15, 0.5, 1.0)
 BATCH_SIZES = (16, 32, 64, 128)
@@ -65,7 +67,7 @@ QUICK = Sizes(training=4, validation=2, held_out=2, among=4, epochs=1, repeats=1
 
 @dataclass(frozen=True)
 class Trial:
-    """One training. β is that of both halves, of the losses that have one."""
+    """One training. β is that of both halves, of the losses that have one, and so is how its weights are treated."""
 
     loss: str
     seed: int
@@ -74,11 +76,13 @@ class Trial:
     batch_size: int = 64
     learning_rate: float = 1e-3
     measured_on: str = "held_out"
+    differentiate_weights: bool = False
 
     @property
     def name(self) -> str:
         numbers = f"t{self.temperature}_b{self.beta}_n{self.batch_size}_r{self.learning_rate}"
-        return f"{self.loss}_{numbers}_{self.measured_on}_{self.seed}"
+        gradient = "_through" if self.differentiate_weights else ""
+        return f"{self.loss}_{numbers}{gradient}_{self.measured_on}_{self.seed}"
 
 
 def trials(sizes: Sizes) -> list[Trial]:
@@ -97,14 +101,19 @@ def trials(sizes: Sizes) -> list[Trial]:
         repeated += [replace(trial, temperature=0.6) for trial in plain]
         repeated += [replace(hardness, batch_size=count) for count in sizes.batch_sizes]
         repeated += [replace(hardness, beta=beta) for beta in BETAS]
+        weighted = [trial for trial in plain if trial.loss in WEIGHTED]
+        through = [replace(trial, temperature=value) for value in (0.1, 0.6) for trial in weighted]
+        through += [replace(hardness, beta=BETAS[-1])]
+        repeated += [replace(trial, differentiate_weights=True) for trial in through]
         repeated += [replace(trial, temperature=value) for value in TEMPERATURES for trial in (plain[0], hardness)]
     return chosen + list(dict.fromkeys(repeated))
 
 
 def make_loss(trial: Trial) -> torch.nn.Module:
-    has_beta = "HN" in trial.loss
-    hardness = {"beta1": trial.beta, "beta2": trial.beta} if has_beta else {}
-    return getattr(losses, trial.loss)(trial.temperature, **hardness)
+    settings = {"beta1": trial.beta, "beta2": trial.beta} if "HN" in trial.loss else {}
+    if trial.loss in WEIGHTED:
+        settings["differentiate_weights"] = trial.differentiate_weights
+    return getattr(losses, trial.loss)(trial.temperature, **settings)
 
 
 def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
@@ -179,7 +188,7 @@ def summarise(found: Sequence[dict], start: dict, sizes: Sizes) -> dict:
 
     A setting is a trial without its seed; its scores by pair are kept to four digits.
     """
-    names = ("loss", "temperature", "beta", "batch_size", "learning_rate", "measured_on")
+    names = tuple(field.name for field in fields(Trial) if field.name != "seed")
     settings: dict[tuple, list[dict]] = {}
     for row in found:
         settings.setdefault(tuple(row[name] for name in names), []).append(row)

@@ -1,4 +1,4 @@
-"""The contrastive losses against loops in float64, hand-computed values and what the paper says of its gradient."""
+"""The contrastive losses against loops in float64, hand-computed values and the equation of their gradient."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def with_similarities(similarities: list[list[float]]) -> tuple[torch.Tensor, to
     return torch.tensor(similarities, dtype=torch.float64), torch.eye(len(similarities), dtype=torch.float64)
 
 
-def plain_half(s: np.ndarray, temperature: float, beta: float, decoupled: bool) -> tuple[float, np.ndarray]:
-    """Value and gradient with respect to s, weights held constant: one number at a time, as the equation stands."""
+def plain_half(
+    s: np.ndarray, temperature: float, beta: float, decoupled: bool, through: bool
+) -> tuple[float, np.ndarray]:
+    """Value and gradient with respect to s, through the weights or not: one number at a time."""
     count, value, gradient = len(s), 0.0, np.zeros_like(s)
     for i in range(count):
         others = [j for j in range(count) if j != i]
@@ -49,19 +51,22 @@ def plain_half(s: np.ndarray, temperature: float, beta: float, decoupled: bool) 
         terms = {j: weight[j] * math.exp(s[i, j] / temperature - top) for j in others}
         total = sum(terms.values()) + (0 if decoupled else math.exp(s[i, i] / temperature - top))
         value += (-s[i, i] / temperature + math.log(total) + top) / count
+        weighted = sum(terms.values())
         for j in others:
-            gradient[i, j] = terms[j] / total / temperature / count
+            # ∂w_k/∂s_j = w_k β/τ (δ_jk − q_j), with q_j = w_j / (B − 1) the softmax of β s/τ over the others.
+            slope = terms[j] + beta * (terms[j] - weight[j] / (count - 1) * weighted) if through else terms[j]
+            gradient[i, j] = slope / total / temperature / count
         own = 0 if decoupled else math.exp(s[i, i] / temperature - top) / total
         gradient[i, i] = (own - 1) / temperature / count
     return value, gradient
 
 
-def plain_loss(images, texts, temperature, beta1, beta2, decoupled):
+def plain_loss(images, texts, temperature, beta1, beta2, decoupled, through=True):
     """Value, and gradients with respect to both sets of features."""
     images, texts = images.double().numpy(), texts.double().numpy()
     s = images @ texts.T
-    first, to_text = plain_half(s, temperature, beta1, decoupled)
-    second, to_image = plain_half(s.T, temperature, beta2, decoupled)
+    first, to_text = plain_half(s, temperature, beta1, decoupled, through)
+    second, to_image = plain_half(s.T, temperature, beta2, decoupled, through)
     gradient = to_text + to_image.T
     return first + second, gradient @ texts, gradient.T @ images
 
@@ -78,10 +83,13 @@ class TestAgainstLoops:
     @pytest.mark.parametrize("temperature", [0.01, 0.1, 0.6, 5.0])
     @pytest.mark.parametrize("beta", [0.0, 0.15, 1.0])
     @pytest.mark.parametrize("decoupled", [True, False])
-    def test_value_and_gradient(self, count, temperature, beta, decoupled):
+    @pytest.mark.parametrize("through", [True, False])
+    def test_value_and_gradient(self, count, temperature, beta, decoupled, through):
         images, texts = embeddings(count, seed=count)
-        loss = ContrastiveLoss(temperature, beta1=beta, beta2=beta / 2, decoupled=decoupled).double()
-        expected = plain_loss(images, texts, loss.temperature, beta, beta / 2, decoupled)
+        loss = ContrastiveLoss(
+            temperature, beta1=beta, beta2=beta / 2, decoupled=decoupled, differentiate_weights=through
+        ).double()
+        expected = plain_loss(images, texts, loss.temperature, beta, beta / 2, decoupled, through)
         for found, wanted in zip(measured(loss, images, texts), expected, strict=True):
             wanted = torch.as_tensor(wanted)
             assert (found - wanted).norm() <= 1e-6 * wanted.norm()
@@ -92,6 +100,30 @@ class TestAgainstLoops:
         for found, wanted in zip(measured(DHNNCELoss(), images.float(), texts.float()), expected, strict=True):
             wanted = torch.as_tensor(wanted)
             assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+
+    @pytest.mark.parametrize("loss", [HNNCELoss, DHNNCELoss])
+    @pytest.mark.parametrize("temperature, beta", [(0.6, 0.15), (0.1, 1.0), (0.05, 0.5)])
+    def test_the_default_is_the_equation_as_autograd_differentiates_it(self, loss, temperature, beta):
+        """The equation written with plain exponentials and sums, weights and all, and left to autograd."""
+        images, texts = embeddings(64)
+        images.requires_grad_(), texts.requires_grad_()
+        total = 0.0
+        for s in (images @ texts.T, texts @ images.T):
+            negative = ~torch.eye(64, dtype=torch.bool)
+            weights = torch.exp(beta * s / temperature) * negative
+            weights = 63 * weights / weights.sum(1, keepdim=True)
+            denominator = (weights * torch.exp(s / temperature) * negative).sum(1)
+            if loss is HNNCELoss:
+                denominator = denominator + torch.exp(s.diagonal() / temperature)
+            total = total + (denominator.log() - s.diagonal() / temperature).mean()
+        expected = torch.autograd.grad(total, (images, texts))
+        _, *found = measured(loss(temperature, beta, beta), images.detach(), texts.detach())
+        for one, other in zip(found, expected, strict=True):
+            assert (one - other).norm() <= 1e-10 * other.norm()
+        _, *stopped = measured(
+            loss(temperature, beta, beta, differentiate_weights=False), images.detach(), texts.detach()
+        )
+        assert all((one - other).norm() > 1e-3 * other.norm() for one, other in zip(stopped, expected, strict=True))
 
 
 class TestByHand:
@@ -157,7 +189,7 @@ def gradients_of_negatives(loss, images, texts):
 
 
 class TestGradient:
-    """What the paper says of its loss: the harder a negative, the more it is pushed away; β makes that steeper."""
+    """The harder a negative, the more it is pushed away; β makes that steeper."""
 
     def test_hard_negatives_are_pushed_more(self):
         similarity, gradient = gradients_of_negatives(DHNNCELoss(), *embeddings(8))
@@ -172,20 +204,31 @@ class TestGradient:
     def test_hardness_makes_it_steeper(self):
         images, texts = embeddings(8)
         ratios = []
-        for beta in (0.0, 0.15, 1.0):
+        for beta in (0.0, 0.15, 0.3):
             _, gradient = gradients_of_negatives(DHNNCELoss(0.6, beta, beta), images, texts)
             ratios.append((gradient.reshape(8, 7).max(1) / gradient.reshape(8, 7).min(1)).mean())
         assert ratios[0] < ratios[1] < ratios[2]
 
-    def test_through_the_weights_easy_negatives_are_pulled(self):
-        loss = DHNNCELoss(0.1, 1.0, 1.0, differentiate_weights=True)
+    @pytest.mark.parametrize("beta", [0.15, 0.5, 1.0])
+    def test_at_the_papers_temperature_no_negative_is_pulled(self, beta):
+        for through in (True, False):
+            for seed in range(5):
+                loss = DHNNCELoss(0.6, beta, beta, differentiate_weights=through)
+                _, gradient = gradients_of_negatives(loss, *embeddings(64, seed, dimension=512))
+                assert gradient.min() > 0
+
+    def test_at_a_low_temperature_easy_negatives_are_pulled_unless_the_weights_are_held(self):
+        loss = DHNNCELoss(0.1, 1.0, 1.0)
         _, gradient = gradients_of_negatives(loss, *embeddings(8))
         assert gradient.min() < 0 < gradient.max()
-        fixed = DHNNCELoss(0.1, 1.0, 1.0)
-        assert loss(*embeddings(8)) == fixed(*embeddings(8))  # the value is the same
-        # By hand, in the row of three: d/ds_j log(Σ w e^s) = (1 + β) softmax((1 + β) s)_j − β softmax(β s)_j.
+        held = DHNNCELoss(0.1, 1.0, 1.0, differentiate_weights=False)
+        assert loss(*embeddings(8)) == held(*embeddings(8))  # the value is the same
+        assert gradients_of_negatives(held, *embeddings(8))[1].min() > 0
+
+    def test_through_the_weights_by_hand(self):
+        # In a row of three: d/ds_j log(Σ w e^s) = (1 + β) softmax((1 + β) s)_j − β softmax(β s)_j.
         row = torch.tensor([[0.0, 0.7, 0.1], [0, 0, 0], [0, 0, 0]], dtype=torch.float64, requires_grad=True)
-        loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True, differentiate_weights=True)
+        loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True)
         (gradient,) = torch.autograd.grad(loss.half(row, 1.0), row)
         negatives = row.detach()[0, 1:]
         expected = (2 * (2 * negatives).softmax(0) - negatives.softmax(0)) / 3

@@ -32,11 +32,12 @@ def test_every_setting_is_trained_once_for_every_seed():
     compared = [trial for trial in found if trial.measured_on == "held_out"]
     settings = {}
     for trial in compared:
-        key = (trial.loss, trial.temperature, trial.beta, trial.batch_size, trial.learning_rate)
+        key = (trial.loss, trial.temperature, trial.beta, trial.batch_size, trial.differentiate_weights)
         settings.setdefault(key, []).append(trial.seed)
     assert all(sorted(seeds) == list(range(sizes.repeats)) for seeds in settings.values())
     for loss in finetune_losses.LOSSES:
-        assert {(loss, 0.1, 0.15, 64, 1e-3), (loss, 0.6, 0.15, 64, 1e-3)} <= settings.keys()
+        assert {(loss, 0.1, 0.15, 64, False), (loss, 0.6, 0.15, 64, False)} <= settings.keys()
+    assert {key[0] for key in settings if key[4]} == set(finetune_losses.WEIGHTED)
     assert {key[3] for key in settings} == set(finetune_losses.BATCH_SIZES)
 
 
@@ -56,6 +57,8 @@ def test_no_seed_is_in_two_parts():
 def test_losses_and_rates():
     loss = make_loss(Trial("DHNNCELoss", 0, temperature=0.3, beta=0.5))
     assert isinstance(loss, DHNNCELoss) and (loss.temperature, loss.beta1, loss.beta2) == (0.3, 0.5, 0.5)
+    assert not loss.differentiate_weights
+    assert make_loss(Trial("HNNCELoss", 0, differentiate_weights=True)).differentiate_weights
     assert isinstance(make_loss(Trial("DCLLoss", 0)), DCLLoss)
     assert isinstance(make_loss(Trial("ReleasedHNLoss", 0)), ReleasedHNLoss)
     config = config_of(Trial("DCLLoss", 3, batch_size=32), Sizes())
@@ -90,17 +93,23 @@ def test_the_whole_recipe(work, tmp_path, monkeypatch):
 def test_scores_by_pair_are_means_over_seeds():
     rows = [
         {"loss": "DCLLoss", "seed": seed, "temperature": 0.1, "beta": 0.15, "batch_size": 4, "learning_rate": 1e-3,
-         "measured_on": "held_out", "image_to_text": [0.5, 1.0], "text_to_image": [0.25, 0.5],
-         "image_to_text_hits": hits, "text_to_image_hits": [0.0, 0.0]}
+         "measured_on": "held_out", "differentiate_weights": True, "image_to_text": [0.5, 1.0],
+         "text_to_image": [0.25, 0.5], "image_to_text_hits": hits, "text_to_image_hits": [0.0, 0.0]}
         for seed, hits in ((0, [0.0, 1.0]), (1, [1.0, 1.0]))
     ]  # fmt: skip
     start = {"image_to_text": [0.1, 0.2], "image_to_text_hits": [1 / 3, 0.0]}
     result = summarise(rows, start, QUICK)
     (arm,) = result["arms"]
     assert arm["seeds"] == [0, 1] and arm["image_to_text_hits"] == [0.5, 1.0]
-    assert arm["image_to_text"] == [[0.5, 1.0], [0.5, 1.0]]
+    assert arm["image_to_text"] == [[0.5, 1.0], [0.5, 1.0]] and arm["differentiate_weights"] is True
     assert result["start"]["image_to_text_hits"] == [0.3333, 0.0]
     assert mean_hits([[1 / 3], [1 / 3]]) == [0.3333] and torch.get_num_threads() == 1
+
+
+def test_the_stored_comparison_says_which_gradient_it_used():
+    results = load_results("finetune_losses")
+    assert all(isinstance(arm["differentiate_weights"], bool) for arm in results["arms"])
+    assert {arm["loss"] for arm in results["arms"] if not arm["differentiate_weights"]} == set(finetune_losses.LOSSES)
 
 
 def test_unknown_results_are_refused():
