@@ -1,17 +1,17 @@
 # Two commands: `make book` builds the site, `make test` checks everything. Each sets up .venv by itself.
-# Others: `make notebooks` runs the notebooks in place and stores their outputs; `make clean` removes what was built.
+# Others: `make notebooks` runs the notebooks in place and stores their outputs (`make notebooks ONLY=00_tour`: that one);
+# `make clean` removes what was built.
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGE := $(shell find medclipsam_utils -name '*.py')
-LOOK := _config.yml _toc.yml $(wildcard book/_static/* book/_ext/*.py)
+LOOK := _config.yml _toc.yml $(wildcard book/_static/* book/_ext/*.py) $(shell find book/_templates -type f)
 SITE := _build/html/index.html
 
 .PHONY: book test lint unit notebooks-test site browser notebooks clean
 .DEFAULT_GOAL := book
 
-book: $(VENV)/.installed _build/.package _build/.look
-	@echo "== Building the book: notebooks that changed are run, the others come from the cache =="
+book: $(VENV)/.installed _build/.look
+	@echo "== Building the book from the stored outputs of its notebooks =="
 	@$(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going \
 		|| { rm -rf _build/.doctrees; echo "The book was not built: see the warnings above."; exit 1; }
 	@echo && echo "The book is ready. Open $(CURDIR)/$(SITE)"
@@ -40,8 +40,8 @@ browser: $(VENV)/.installed
 	@$(BIN)/python tests/site/browser.py
 
 notebooks: $(VENV)/.installed
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
-		--ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.coalesce_streams=True notebooks/*.ipynb
+	@echo "== Running the notebooks and storing their outputs =="
+	@$(BIN)/python book/run_notebooks.py $(ONLY)
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.
@@ -54,10 +54,6 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt requirements-nnunet.tx
 	@touch $(VENV)/.installing
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	@rm $(VENV)/.installing && touch $@
-
-# The cache of executed notebooks knows their cells only: forget it when the package or its versions change.
-_build/.package: $(PACKAGE) constraints.txt
-	@rm -rf _build/.jupyter_cache && mkdir -p _build && touch $@
 
 # Sphinx writes a page again when its text changes, not when the look of all pages or the list of them does.
 _build/.look: $(LOOK)
