@@ -135,7 +135,8 @@ class InfoNCELoss(ContrastiveLoss):
 class DCLLoss(ContrastiveLoss):
     """Decoupled contrastive learning (Yeh et al. 2022, equation 6): the positive pair leaves the denominator.
 
-    A pair that already fits then no longer weakens the gradient of its negatives. The loss may be negative.
+    A pair that already fits then no longer weakens the gradient of its negatives. Each half is at least
+    −2/τ + log(B − 1), which is below 0 at low temperatures.
     """
 
     def __init__(self, temperature: float = 0.6, *, learnable_temperature: bool = False):

@@ -242,7 +242,7 @@ def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], tit
 
 
 def show_counterfactual(without: np.ndarray, present: np.ndarray, mask: np.ndarray | None = None) -> Figure:
-    """The same patient without and with a finding, and where the two images differ.
+    """The same simulated body without and with a finding, and where the two images differ.
 
     Args:
         without, present: uint8 [H, W, 3] of equal size.

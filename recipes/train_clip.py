@@ -1,6 +1,6 @@
 """Train the small CLIP from simulated images alone.
 
-    python -m recipes.train_clip base    --work FOLDER    # captions only: the stand-in for BiomedCLIP
+    python -m recipes.train_clip base    --work FOLDER    # captions; masks choose which patches are kept
     python -m recipes.train_clip regions --work FOLDER    # captions and simulated regions
     python -m recipes.train_clip tuned   --work FOLDER    # goes on from regions: what saliency needs
 

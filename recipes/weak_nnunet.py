@@ -35,7 +35,7 @@ def run(
 ) -> dict[str, Any]:
     """Label, export, plan, train, predict, judge."""
     segmenter, seconds = Segmenter(load_clip("tiny"), load_sam("tiny")), {}
-    samples, test = ([_patient(seed) for seed in seeds] for seeds in (training, held_out))
+    samples, test = ([_case(seed) for seed in seeds] for seeds in (training, held_out))
     labels = make_pseudo_labels(segmenter, [s.image for s in samples], task=TASK, progress=False)
     chosen = labels.trusted()
     if not (work / "nnUNet_raw").is_dir():
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"wrote {path}")
 
 
-def _patient(seed: int):
+def _case(seed: int):
     findings = FINDINGS[TASK][:-1]
     return simulate(TASK, seed, size=SIZE, finding=findings[seed % len(findings)])
 

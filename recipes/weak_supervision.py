@@ -5,8 +5,8 @@
 For each task: **pseudo_labels** segments a training set without labels, and says how good the masks are and whether
 their agreement tells it. **training** trains a U-Net around the image tower of the CLIP on the trusted masks and, as
 the upper bound, on exact masks of as many images, and a U-Net alone on the trusted masks; it compares all with the
-zero-shot method on held-out patients, in DSC and NSD of every model and of the ensemble, with calibration and
-uncertainty; validation patients, which nothing else is reported of, say which single model one would choose. **noise**
+zero-shot method on held-out images, in DSC and NSD of every model and of the ensemble, with calibration and
+uncertainty; validation images, which nothing else is reported of, say which single model one would choose. **noise**
 spoils exact masks on purpose, in ways that average out and in ways that do not.
 
 Training and held-out seeds are nobody else's. The folder keeps masks, checkpoints and a file for each part of each
@@ -236,7 +236,7 @@ def _scores(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> dict[st
 
 
 def _validated(ensemble: SegmenterEnsemble, cases: Sequence[Case]) -> list[float]:
-    """Mean NSD of every member on patients that only serve to choose one; by their exact masks."""
+    """Mean NSD of every member on images that only serve to choose one; by their exact masks."""
     members = ensemble.predict([case.image for case in cases]).members > 0.5
     truth = [case.mask for case in cases]
     return short(np.mean(_scores(masks, truth)["NSD"]) for masks in members)

@@ -18,7 +18,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("medclipsam_demo"), help="folder; %(default)s")
     parser.add_argument("--task", choices=TASKS, nargs="+", default=list(TASKS), help="all if not given")
-    parser.add_argument("--seed", type=int, default=7, help="another seed, another patient; %(default)s if not given")
+    parser.add_argument("--seed", type=int, default=7, help="another seed, other images; %(default)s if not given")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ class SimulatedDataset(ItemDataset):
         Args:
             task: one task or several, by name or as :class:`~medclipsam_utils.tasks.Task`.
             seeds: non-negative integers, each once, for example ``range(1000)``. Keep the ranges for training and
-                testing apart: the same seed is the same patient.
+                testing apart: the same seed is the same image.
             size: side of the images in pixels, 32 to 1024.
             findings: what the images show. None draws one finding a seed. Otherwise every seed is shown with every
                 finding: the same anatomy each time. For several tasks whose findings differ, give them by task name;

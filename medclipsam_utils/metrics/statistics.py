@@ -40,6 +40,16 @@ class PairedTest:
     p_value: float
     n: int
 
+    @property
+    def chance(self) -> str:
+        """The p-value in words: ``"p = 0.034"``, and below a thousandth ``"p < 0.001"``."""
+        return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
+
+    def in_points(self, digits: int = 1) -> str:
+        """Difference and interval in percentage points: ``"+2.3 [+1.6, +3.0]"``."""
+        mean, low, high = (f"{100 * value:+.{digits}f}" for value in (self.mean_difference, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -48,6 +58,11 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+    def in_percent(self, digits: int = 1) -> str:
+        """Estimate and interval in percent: ``"81.8 % [78.0, 85.3]"``."""
+        estimate, low, high = (f"{100 * value:.{digits}f}" for value in (self.estimate, self.low, self.high))
+        return f"{estimate} % [{low}, {high}]"
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> PairedTest:

@@ -83,7 +83,7 @@ def simulate(
         task: one of ``TASKS``, by name or as a :class:`~medclipsam_utils.tasks.Task`.
         seed: any non-negative integer. Seeds are independent of each other.
         size: side of the square image in pixels, 32 to 1024. Images are drawn at 256 and resampled, so that a seed
-            shows the same patient at every size; beyond 256 no detail is added.
+            shows the same body at every size; beyond 256 no detail is added.
         finding: one of ``FINDINGS[task]``; None draws one. The same seed with another finding is a counterfactual: the
             same anatomy and acquisition, another finding (a pituitary tumour may need another slice of the person).
         caption_kind: how the caption describes, ``"P0"`` to ``"P3"``; None draws P1, P2 or P3 (see

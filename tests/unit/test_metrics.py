@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from medclipsam_utils.metrics import (
     Interval,
+    PairedTest,
     bootstrap_interval,
     dice,
     nsd,
@@ -601,3 +602,12 @@ def test_bootstrap_of_equal_values_has_no_width():
 def test_bad_scores_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_test_and_an_interval_in_words():
+    found = PairedTest(0.0234, -0.016, 0.03, 5.0, 0.0341, 10)
+    assert found.in_points() == "+2.3 [-1.6, +3.0]" and found.in_points(2) == "+2.34 [-1.60, +3.00]"
+    assert found.chance == "p = 0.034"
+    assert PairedTest(0, 0, 0, 0, 0.00099, 10).chance == "p < 0.001"
+    assert PairedTest(0, 0, 0, 0, 0.001, 10).chance == "p = 0.001"
+    assert Interval(0.8181, 0.78, 0.9).in_percent() == "81.8 % [78.0, 90.0]"

@@ -77,7 +77,7 @@ def test_the_run_of_nnunet_labels_exports_and_judges(tmp_path, monkeypatch):
     found = weak_nnunet.run(tmp_path, range(2_700_000, 2_700_004), range(445_000, 445_002))
     assert steps == ["plan", "train"] and set(found["seconds"]) == {"plan", "train", "predict"}
     assert len(list(tmp_path.glob("nnUNet_raw/Dataset001_LUNGS/labelsTr/*.png"))) == found["images"] == 3
-    everything = [dice(np.ones((128, 128), bool), weak_nnunet._patient(seed).mask) for seed in (445_000, 445_001)]
+    everything = [dice(np.ones((128, 128), bool), weak_nnunet._case(seed).mask) for seed in (445_000, 445_001)]
     assert found["members"] == [found["ensemble"]] * 2 and found["ensemble"] == pytest.approx(everything, abs=1e-4)
     assert np.mean(found["labels"]) > 0.8 and len(found["zero-shot"]) == 2
     held_out = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)

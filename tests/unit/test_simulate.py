@@ -97,7 +97,7 @@ def test_same_sample_on_a_processor_with_fewer_instructions():
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("size", [112, 512])
-def test_other_sizes_show_the_same_patient(task, size):
+def test_other_sizes_show_the_same_body(task, size):
     finding = FINDINGS[task][0]
     sample, other = simulate(task, 3, finding=finding), simulate(task, 3, size=size, finding=finding)
     assert other.image.shape == (size, size, 3) and other.mask.shape == (size, size)

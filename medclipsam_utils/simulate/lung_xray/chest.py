@@ -1,4 +1,4 @@
-"""One patient's chest in numbers, and the rib cage that they make."""
+"""One simulated chest in numbers, and the rib cage that they make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .projection import heights
 
 @dataclass(frozen=True)
 class Chest:
-    """One patient's chest; lengths in mm. The origin lies on the midline, halfway from lung apex to dome."""
+    """One simulated chest; lengths in mm. The origin lies on the midline, halfway from lung apex to dome."""
 
     half_width: float  # of the inside of the rib cage
     height: float  # from the lungs' apices to the right dome
