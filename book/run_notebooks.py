@@ -31,6 +31,7 @@ def run(path: Path) -> float:
     client = NotebookClient(
         notebook, timeout=SECONDS_A_CELL, resources={"metadata": {"path": str(path.parent)}},
         record_timing=False, store_widget_state=False, coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
     )  # fmt: skip
     began = time.monotonic()
     client.execute()

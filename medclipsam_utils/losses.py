@@ -23,8 +23,8 @@ image-to-text half of the decoupled losses, as the equation stands, is
     ∂/∂s_ij = ((1 + β) p_ij − β q_ij) / (τ B)        for a negative,  −1 / (τ B) for the pair itself,
 
 because w depends on the similarities as well. With w held constant (``differentiate_weights=False``) it is
-p_ij / (τ B), which is positive for every negative. The two differ little where β is small and τ large; at low τ and
-high β the first one pulls easy negatives closer.
+p_ij / (τ B), which is positive for every negative. The two differ little where β is small; at low τ the first one pulls
+easy negatives closer.
 
 Sources: van den Oord et al. 2018 and Radford et al. 2021 (InfoNCE), Yeh et al. 2022 (DCL), Radenovic et al. 2023
 (HN-NCE), Koleilat et al. 2025 (DHN-NCE).

@@ -7,7 +7,7 @@ reader comes near them.
 
 import re
 import xml.etree.ElementTree as ET
-from functools import lru_cache
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
@@ -51,7 +51,7 @@ def describe_pictures(app, pagename, templatename, context, doctree):
     context["body"] = IMAGE.sub(described_picture, context["body"])
 
 
-@lru_cache(maxsize=None)
+@cache
 def size_of(path: Path) -> tuple[int, int]:
     """Width and height in pixels."""
     if path.suffix == ".svg":

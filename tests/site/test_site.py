@@ -259,6 +259,7 @@ def test_what_is_printed_is_whole_and_dark_on_white(reader, theme):
         return [pale, grounds];
     }""")
     assert light == [[], []]
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     hidden = page.evaluate("""() => [...document.querySelectorAll('article details > :not(summary)')]
         .filter(e => !e.checkVisibility({contentVisibilityAuto: true})).length""")
     assert hidden == 0

@@ -30,6 +30,38 @@ def test_code_cells_show_one_thought_each(name):
     assert max(lengths) <= 40
 
 
+def test_lines_fit_a_page(name):
+    """Code and printed tables: a page shows 100 characters in a line. A printed sentence may wrap."""
+    lines = [line for cell in code_cells(name) for line in cell.source.splitlines()]
+    for cell in code_cells(name):
+        for output in cell.outputs:
+            if "remove-output" not in cell.metadata.get("tags", []) and output.output_type == "stream":
+                lines += [line for line in output.text.splitlines() if len(re.findall(r"\d", line)) > 9]
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_the_first_cell_states_the_number_of_threads(name):
+    first, *others = code_cells(name)
+    assert first.source.splitlines()[-1] == "set_up(threads=1)"
+    assert not [cell for cell in others if "set_up(" in cell.source or "num_threads" in cell.source]
+
+
+def test_nobody_simulated_is_a_patient(name):
+    """The word stands only where somebody real is meant."""
+    meant = (
+        "about patients",
+        "patient's* left",
+        "date of a patient",
+        "of the same patient",
+        "every patient with a mass",
+    )
+    meant += ("images of patients",)
+    text = "\n".join(cell.source + str(cell.metadata.get("mystnb", "")) for cell in NOTEBOOKS[name].cells)
+    for words in meant:
+        text = text.replace(words, "")
+    assert re.findall(r".{0,40}[Pp]atient.{0,20}", text) == []
+
+
 def test_every_figure_has_a_caption_and_alternative_text(name):
     for cell in code_cells(name):
         pictures = [o for o in cell.outputs if {"image/png", "image/jpeg"} & set(o.get("data", {}))]

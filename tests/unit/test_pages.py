@@ -1,0 +1,37 @@
+"""The pages around the chapters, as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+CODE = re.compile(r"^```(?:python|shell)\n(.*?)^```", flags=re.S | re.M)
+
+
+def markdown(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_code_fits_a_page(path):
+    assert [line for block in CODE.findall(markdown(path)) for line in block.splitlines() if len(line) > 100] == []
+
+
+def test_it_is_said_what_the_small_models_have_seen():
+    """In the introduction, and in every chapter that calls a result zero-shot or weakly supervised."""
+    for name in ("book/intro.md", "notebooks/00_tour.ipynb", "notebooks/04_sam_prompting.ipynb",
+                 "notebooks/05_zero_shot_evaluation.ipynb", "notebooks/06_weak_supervision.ipynb"):  # fmt: skip
+        text = " ".join(markdown(ROOT / name).replace("*", "").split())
+        assert re.search(r"exact masks of (simulated|everything|the targets)", text), name
+    card = (ROOT / "book" / "model_card_clip.md").read_text(encoding="utf-8")
+    row = next(line for line in card.splitlines() if line.startswith("| **supervision, `tiny-base`**"))
+    assert "mask" in row and "patches" in row
