@@ -27,7 +27,8 @@ def hardness(similarity: ArrayLike, temperature: float, beta: float, decoupled: 
 
     Returns:
         ``weight``: w_ij of equation 3 of the paper; ``gradient``: B times that of the image-to-text half with respect
-        to s_ij/τ, so that a row adds up to 1 if the loss is decoupled. Both float [B, B], NaN for the positive pairs.
+        to s_ij/τ, through the weights, so that a row adds up to 1 if the loss is decoupled; a negative whose value is
+        below 0 is pulled closer. Both float [B, B], NaN for the positive pairs.
     """
     logits = torch.as_tensor(np.asarray(similarity), dtype=torch.float64).div(temperature).requires_grad_()
     loss = ContrastiveLoss(temperature, beta1=beta, decoupled=decoupled)

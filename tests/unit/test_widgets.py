@@ -27,10 +27,12 @@ SIMILARITY = np.array([[0.9, 0.0, 0.1 * np.log(3)], [0.2, 0.8, 0.2], [0.0, 0.0, 
 
 
 def test_weights_and_gradients_by_hand():
-    """τ = 0.1, β = 1: the exponentials of row 0 are 1 and 3, so the weights 2 · 1/4 and 2 · 3/4, the pushes 1 : 9."""
+    """τ = 0.1, β = 1: the exponentials of row 0 are 1 and 3, so the weights 2 · 1/4 and 2 · 3/4, the shares of the sum
+    1/10 and 9/10, and the pushes 2 · 1/10 − 1/4 and 2 · 9/10 − 3/4: the easy negative is pulled.
+    """
     found = hardness(SIMILARITY, temperature=0.1, beta=1)
     np.testing.assert_allclose(found["weight"][0], [np.nan, 0.5, 1.5])
-    np.testing.assert_allclose(found["gradient"][0], [np.nan, 0.1, 0.9])
+    np.testing.assert_allclose(found["gradient"][0], [np.nan, -0.05, 1.05])
     np.testing.assert_allclose(found["weight"][1], [1, np.nan, 1])
     np.testing.assert_allclose(np.nansum(found["gradient"], axis=1), 1)
 
