@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import simulate  # the module, which can be called like its function
 from .images import ImageError, MedicalImage, read_image, write_mask
 from .metrics import dice, nsd
 from .simulate import Sample
@@ -14,6 +13,9 @@ from .tasks import TASKS, Task
 if TYPE_CHECKING:
     from .models import Clip, load_clip, load_sam
     from .pipeline import Segmentation, Segmenter
+    from .simulate import simulate
+else:
+    from . import simulate  # the module, which can be called like its function
 
 __all__ = [
     "TASKS",

@@ -274,8 +274,8 @@ CLAIMS = [
     ),
     (
         "03",
-        "GradCAM is as good as M2IB in CT, not told from it for the brain, a little behind for the breast (one test in "
-        "four, and no small p), and clearly behind for chest films.",
+        "GradCAM is as good as M2IB in CT, not told from it for the brain, a little behind for the breast (p = 0.025, "
+        "one of four tests), and clearly behind for chest films.",
         lambda: (
             pointing(CT).mean_difference == 0
             and not told_apart(pointing(BRAIN))
