@@ -178,6 +178,7 @@ def test_the_menu_collapses_on_a_desktop_and_comes_back(reader):
 def test_lines_of_a_hundred_characters_fit_on_a_desktop(reader):
     """A line is as high as a line: measured with letters of the width that common monospaced fonts have at most."""
     page = reader(CHAPTER)
+    page.set_viewport_size({"width": 1280 - 16, "height": 800})  # the page's scrollbar takes the rest
     lines = page.evaluate("""() => {
         const block = document.querySelector('article .cell_input pre');
         block.style.fontFamily = 'monospace';
