@@ -16,7 +16,7 @@ HTML = ROOT / "_build" / "html"
 PAGES = sorted(
     str(path.relative_to(HTML))
     for path in HTML.rglob("*.html")
-    if not path.relative_to(HTML).parts[0].startswith("_") and path.name not in ("index.html", "genindex.html")
+    if not path.relative_to(HTML).parts[0].startswith("_") and path.name != "index.html"
 )
 WIDTHS = {"desktop": (1280, 800), "tablet": (768, 1024), "phone": (390, 844)}
 CHAPTER = "notebooks/03_m2ib_saliency.html"
