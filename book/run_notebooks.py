@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -25,7 +25,8 @@ def run(path: Path) -> float:
     """Execute a notebook in its folder and store it; returns the seconds that it took.
 
     Raises:
-        CellExecutionError: a cell failed; the stored notebook is untouched.
+        CellExecutionError, CellTimeoutError, DeadKernelError: a cell failed, took too long, or ended its kernel; the
+            stored notebook is untouched.
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -67,7 +68,7 @@ def main(names: list[str]) -> int:
         print(f"{number} of {len(chosen)}: {path.stem} ...", end=" ", flush=True)
         try:
             print(f"{run(path):.0f} s", flush=True)
-        except CellExecutionError as error:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             print(f"failed; what was stored is kept\n\n{error}", file=sys.stderr)
             return 1
         TABLE.write_text(table(NOTEBOOKS), encoding="utf-8")

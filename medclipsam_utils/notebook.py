@@ -2,8 +2,8 @@
 
 NumPy's linear algebra and torch start a thread for every core each, and threads that have nothing to do wait busily for
 those that have. Beside another program that uses the cores too, they wait for each other most of the time: a chapter of
-two minutes took nine. One thread is nearly as fast alone, and as fast beside others; and what a sum comes to, down to
-the last digit, no longer depends on the number of cores.
+two minutes took nine. With one thread it takes a third longer alone, and not more beside others; and what a sum comes
+to, down to the last digit, no longer depends on the number of cores.
 """
 
 from __future__ import annotations

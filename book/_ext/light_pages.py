@@ -1,8 +1,8 @@
 """A page loads what it needs, and no more: scripts, and pictures that are not on the screen yet.
 
-MathJax goes to pages with formulas only; the script for tabs nowhere, because no page has any. Every picture has its
-width and height, so that the text does not jump when it arrives, and all but the first of a page are loaded when a
-reader comes near them.
+MathJax goes to pages with formulas only, and the script for tabs to pages with tabs. Every picture has its width and
+height, so that the text does not jump when it arrives, and all but the first of a page are loaded when a reader comes
+near them.
 """
 
 import re
@@ -17,7 +17,7 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 
 
 def leave_scripts_out(app, pagename, templatename, context, doctree):
-    unwanted = ["design-tabs"]
+    unwanted = [] if "sd-tab-set" in context.get("body", "") else ["design-tabs"]
     if doctree is None or not any(doctree.findall(lambda node: isinstance(node, (nodes.math, nodes.math_block)))):
         unwanted.append("mathjax")
     scripts = context.get("script_files", [])

@@ -45,12 +45,21 @@ def test_outputs_and_times_are_stored(runner, capsys):
     assert "1 of 1: 01_one ..." in capsys.readouterr().out
 
 
-def test_a_cell_that_fails_leaves_what_was_stored(runner, capsys):
-    good, bad = (write(runner.NOTEBOOKS, name, code) for name, code in (("01_good", "1"), ("02_bad", "1 / 0")))
+@pytest.mark.parametrize(
+    "code, reason",
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import time; time.sleep(60)", "timed out"),
+        ("import os; os._exit(1)", "Kernel died"),
+    ],
+)
+def test_a_cell_that_fails_leaves_what_was_stored(runner, capsys, monkeypatch, code, reason):
+    monkeypatch.setattr(runner, "SECONDS_A_CELL", 5)
+    good, bad = (write(runner.NOTEBOOKS, name, source) for name, source in (("01_good", "1"), ("02_bad", code)))
     before = bad.read_bytes()
     assert runner.main([]) == 1
     assert bad.read_bytes() == before and not list(runner.NOTEBOOKS.glob("*.part"))
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert nbformat.read(good, as_version=4).cells[1].execution_count == 1  # those before it are stored
     assert "01_good" in runner.TABLE.read_text()
 
