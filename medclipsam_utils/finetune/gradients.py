@@ -65,5 +65,5 @@ def _encode(encode: nn.Module, part: tuple[Tensor, Tensor], seed: list[int]) -> 
 def seeded(seed: list[int], device: torch.device) -> Iterator[None]:
     """Let what draws from torch's default generators draw the same each time; afterwards these are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]) >> 1)
         yield

@@ -43,8 +43,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     if not begun:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    here = Processes(distributed.get_rank(), distributed.get_world_size())
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
+        yield here
+        if not begun:
+            here.wait()  # until gloo's threads have let go of the last tensors: older torch may not end otherwise
     finally:
         if not begun:
             distributed.destroy_process_group()

@@ -314,6 +314,7 @@ def _one_of_two(rank: int, folder: str, loss_name: str) -> None:
         loss = {"DHN-NCE": DHNNCELoss, "HN-NCE": HNNCELoss}[loss_name](learnable_temperature=True).double()
         value, *gradients = measured(loss, images[half], texts[half])
         torch.save([value, *(gradient / 2 for gradient in gradients), loss.log_temperature.grad], f"{folder}/{rank}.pt")
+        torch.distributed.barrier()  # gloo's threads let go of the tensors: older torch may end in a deadlock otherwise
     finally:
         torch.distributed.destroy_process_group()
 

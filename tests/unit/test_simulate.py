@@ -75,9 +75,7 @@ def test_same_sample_on_a_processor_with_fewer_instructions():
         "out = [(s.image[..., 0], s.mask, s.caption) for t in FINDINGS for s in (simulate(t, i) for i in range(4))]\n"
         "sys.stdout.buffer.write(pickle.dumps(out))\n"
     )
-    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
-    removable = [feature for feature in __cpu_dispatch__ if __cpu_features__.get(feature)]
+    removable = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     plain = {"NPY_DISABLE_CPU_FEATURES": " ".join(removable), "OPENBLAS_CORETYPE": "Nehalem", "OMP_NUM_THREADS": "1"}
     import pickle
 
