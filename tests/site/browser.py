@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+# The site that `make book` builds, or another one, which MEDCLIPSAM_SITE names.
+HTML = Path(__file__).parents[2] / os.environ.get("MEDCLIPSAM_SITE", "_build/html")
 DOWNLOADS = Path(sys.prefix) / "browsers"
 
 

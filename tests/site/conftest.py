@@ -6,12 +6,9 @@ import os
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from browser import find_browser
-
-HTML = Path(__file__).parents[2] / "_build" / "html"
+from browser import HTML, find_browser
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

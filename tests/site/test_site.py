@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import HTML
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-HTML = ROOT / "_build" / "html"
 PAGES = sorted(
     str(path.relative_to(HTML))
     for path in HTML.rglob("*.html")

@@ -1,13 +1,9 @@
-"""What several test files share."""
+"""What holds for all unit tests: one thread, in this process and in those that a test starts.
 
-import pytest
-import torch
+Sums have one order then, small products do not wait for each other's threads, and as many tests as there are cores can
+run side by side. It has to be said before torch is imported.
+"""
 
+import os
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """One thread of torch's: sums in one order, and no thread that waits for another in small products."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+os.environ["OMP_NUM_THREADS"] = "1"

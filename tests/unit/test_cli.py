@@ -19,10 +19,7 @@ from medclipsam_utils.models import load_clip
 from medclipsam_utils.models.checkpoints import save_tiny_clip
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning"),
-    pytest.mark.usefixtures("one_thread"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 WORDS = ["a", "brain", "breast", "image", "of", "the", "tumour", "with"]
 
 

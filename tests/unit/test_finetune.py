@@ -21,7 +21,6 @@ from medclipsam_utils.models import Clip, ModelError, load_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["brain", "breast", "chest", "image", "lung", "of", "tumour", "without"]
 CAPTIONS = [
     f"{first} {second}" for first in ("brain", "breast", "chest") for second in ("tumour", "image", "lung", "of")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import pickle
 import pkgutil
 import subprocess
@@ -27,8 +28,9 @@ MODULES = [
 
 
 def python(program: str) -> str:
-    """What a program prints in a Python of its own."""
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    """What a program prints in a Python of its own, which starts with two threads."""
+    command, environment = [sys.executable, "-c", program], os.environ | {"OMP_NUM_THREADS": "2"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_no_function_hides_a_module():

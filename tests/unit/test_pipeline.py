@@ -20,7 +20,6 @@ from medclipsam_utils.simulate import FINDINGS, simulate
 from medclipsam_utils.tasks import TASKS
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CHEAP = SegmenterConfig(Preset(("P0",), layer=5, beta=0.1, samples=1, standardize=True))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,7 +22,6 @@ from medclipsam_utils.pipeline import CONFIGS, Segmenter
 from medclipsam_utils.simulate import simulate
 from medclipsam_utils.tasks import TASKS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "brain tumour"
 
 
@@ -196,8 +194,8 @@ def test_killed_half_way_and_started_again(many):
     deadline = time.monotonic() + 120
     while len(list(out.glob("masks/*.png"))) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    assert process.wait() != 0
     before = {path: path.stat().st_mtime_ns for path in out.glob("masks/*.png")}
     assert 6 <= len(before) < 18
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -24,10 +24,7 @@ from recipes.clip_text import encode_captions, hide_words, vocabulary
 from recipes.optimizers import moving_average
 
 # Three seeds a task do not show every word.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning"),
-    pytest.mark.usefixtures("one_thread"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
 REGIONS, TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("regions", "tuned", "base"))
 FIRST_SEEDS = (simulated_data.FIRST_TRAINING_SEED, simulated_data.FIRST_VALIDATION_SEED)

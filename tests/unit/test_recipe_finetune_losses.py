@@ -13,8 +13,6 @@ from medclipsam_utils.results import load_results
 from recipes import finetune_losses
 from recipes.finetune_losses import QUICK, Sizes, Trial, config_of, make_loss, mean_hits, summarise, trials
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):

@@ -20,7 +20,6 @@ from recipes import (
     train_sam,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 MIRROR = np.array([[-1, 0, 0], [0, 1, 0]], dtype=np.float32)
 SAME = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 QUICK = train_sam.quick(train_sam.STAGES["coarse"])

@@ -14,7 +14,6 @@ from recipes.parts import run_part
 from recipes.simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from recipes.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 MASK = np.zeros((60, 80), bool)
 MASK[20:40, 25:55] = True
 

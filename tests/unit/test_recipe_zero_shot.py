@@ -15,8 +15,6 @@ from recipes import parts, saliency_checks
 from recipes.parts import run_part
 from recipes.zero_shot import PARTS, QUICK, Sizes, _asking, evaluate, held_out
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_held_out_seeds_are_nobody_elses():
     seeds = range(Sizes().first_held_out, Sizes().first_held_out + Sizes().held_out)

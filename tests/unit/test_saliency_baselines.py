@@ -17,7 +17,6 @@ from medclipsam_utils.saliency import attention_rollout, grad_cam, gscore_cam
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.simulate import simulate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "a breast tumour"
 MODELS = {
     "tiny": (lambda: load_clip("tiny"), lambda trunk: trunk.norm),

@@ -17,7 +17,6 @@ from medclipsam_utils.saliency import Bottleneck, information, m2ib, patch_infor
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.simulate import simulate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = {"layer": 4, "beta": 0.1, "steps": 4, "samples": 3}
 
 

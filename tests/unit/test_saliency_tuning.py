@@ -26,7 +26,6 @@ from medclipsam_utils.saliency import (
 from medclipsam_utils.simulate import simulate
 from medclipsam_utils.tasks import TASKS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CHEAP = Preset(("P0",), layer=5, beta=0.1, samples=1)
 
 

@@ -12,7 +12,6 @@ from medclipsam_utils.models import ModelError, load_clip
 from medclipsam_utils.saliency import m2ib_text
 from medclipsam_utils.simulate import simulate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = {"layer": 0, "beta": 0.1, "steps": 4, "samples": 3}
 
 

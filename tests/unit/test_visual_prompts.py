@@ -18,8 +18,6 @@ from medclipsam_utils.visual_prompts import (
     staple,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def rectangle(top, left, bottom, right, shape=(40, 60)):
     mask = np.zeros(shape, dtype=bool)

@@ -35,8 +35,6 @@ from medclipsam_utils.weak import (
     triage,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class TestSchedule:
     def test_by_hand(self):

@@ -25,13 +25,6 @@ CONFIG = NNUNetConfig(cycles=2, cycle_epochs=2, keep=1, iterations=8, val_iterat
 MODEL = "nnUNet_results/Dataset003_LUNGS/CyclicTrainer__nnUNetPlans__2d/fold_all"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_in_other_processes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-
-
 def cases(count, side=8):
     generator = np.random.default_rng(0)
     images = {f"case{n}": generator.integers(0, 256, (side, side), np.uint8) for n in range(count)}
