@@ -15,10 +15,8 @@ COLAB = "https://colab.research.google.com"
 
 def github_repository() -> str | None:
     """owner/name, or None when the book is not built from a GitHub repository."""
-    if "GITHUB_REPOSITORY" in os.environ:
-        return os.environ["GITHUB_REPOSITORY"]
     match = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$", git("remote", "get-url", "origin"))
-    return match.group(1) if match else None
+    return os.environ.get("GITHUB_REPOSITORY") or (match[1] if match else None)
 
 
 def commit() -> str:

@@ -89,23 +89,41 @@ def test_no_notebook_of_the_repository_has_an_address(publishing):
         assert not re.search(r"colab\.research|%pip|github\.com/\S+/archive", text)
 
 
-def test_the_badge_opens_what_the_buttons_of_the_site_open(publishing):
+def test_the_badge_opens_what_the_buttons_of_the_site_open(publishing, monkeypatch):
     """The site's theme makes the address of its button from the repository, the branch and the page's name."""
     import repository_links
 
     config = types.SimpleNamespace(html_theme_options={}, book_address="")
     app = types.SimpleNamespace(tags=set())
-    os.environ["GITHUB_REPOSITORY"], before = "someone/somebook", os.environ.get("GITHUB_REPOSITORY")
-    try:
-        repository_links.add_buttons(app, config)
-    finally:
-        os.environ.pop("GITHUB_REPOSITORY") if before is None else os.environ.update(GITHUB_REPOSITORY=before)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/somebook")
+    repository_links.add_buttons(app, config)
     options = config.html_theme_options
     page = "notebooks/00_tour.ipynb"
     owner = options["repository_url"].removeprefix("https://github.com/")
     button = f"{options['launch_buttons']['colab_url']}/github/{owner}/blob/{options['repository_branch']}/{page}"
     assert button == repository_links.colab_address("someone/somebook", "00_tour.ipynb")
     assert "on_github" in app.tags
+
+
+@pytest.mark.parametrize(
+    ("remote", "variable", "expected"),
+    [
+        ("https://github.com/a/some.book.git", None, "a/some.book"),
+        ("git@github.com:a/book.git", None, "a/book"),
+        ("https://github.com/a/book/", "b/fork", "b/fork"),
+        ("https://github.com/a/book", "", "a/book"),
+        ("https://example.org/a/book", None, None),
+        ("", "", None),
+    ],
+)
+def test_the_repository_is_that_of_the_workflow_or_of_the_clone(publishing, monkeypatch, remote, variable, expected):
+    import repository_links
+
+    monkeypatch.setattr(repository_links, "git", lambda *_: remote)
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("GITHUB_REPOSITORY", variable)
+    assert repository_links.github_repository() == expected
 
 
 # ---------------------------------------------------------------------------------------------------------------------
