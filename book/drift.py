@@ -239,7 +239,8 @@ def main(arguments: list[str]) -> int:
     if any(found.values()):
         REPORT.parent.mkdir(parents=True, exist_ok=True)
         REPORT.write_text(page(found, revision), encoding="utf-8")
-        print(f"Look at {REPORT}: then keep the new outputs (git commit) or refuse them (git checkout notebooks book).")
+        print(f"Look at {REPORT}.")
+        print("To keep the new outputs, commit them. To refuse them: git checkout notebooks book/measured")
     return 0
 
 
