@@ -61,7 +61,7 @@ sphinx-test: browser
 $(LANES): $(VENV)/.installed
 	@bash .ci/lane $(@:-test=)
 
-test-all: test $(LANES) ## the gate and all lanes, about an hour and a half
+test-all: test $(LANES) ## the gate and all lanes, more than an hour
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.
