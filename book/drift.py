@@ -189,11 +189,11 @@ def picture_row(before: bytes | None, after: bytes | None) -> str:
         buffer = BytesIO()
         where.save(buffer, "PNG")
         shown["where they differ"] = buffer.getvalue()
-    figures = "".join(
-        f"<figure><figcaption>{words}</figcaption>{drawn(image)}</figure>" for words, image in shown.items()
-    )
+    figures = [f"<figure><figcaption>{words}</figcaption>{drawn(image)}</figure>" for words, image in shown.items()]
     opened = "open" if fraction > FEW else ""
-    seen = "a picture of another size" if where is None else f"a picture: {fraction:.2%} of its pixels look different"
+    seen = f"a picture: {fraction:.2%} of its pixels look different"
+    if where is None:
+        seen = f"a picture {'of another size' if before and after else 'that is new' if after else 'that is gone'}"
     return f'<details {opened}><summary>{seen}</summary><div class="pair">{"".join(figures)}</div></details>'
 
 
@@ -228,6 +228,7 @@ def main(arguments: list[str]) -> int:
     if known.returncode:
         print(f"There is no revision {revision} in this repository.", file=sys.stderr)
         return 2
+    REPORT.unlink(missing_ok=True)  # of an earlier comparison
     found = {}
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         before = stored(path, revision)

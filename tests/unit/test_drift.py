@@ -117,13 +117,15 @@ def test_the_report_shows_numbers_and_pictures_side_by_side(drift, repository, c
     assert "<td>80.0<td>84.0<td>+4<td>5.00%" in page
     assert page.count("data:image/png;base64,") == 3 and "25.00% of its pixels" in page
     assert f"base64,{picture(GREY)}" in page and f"base64,{picture(new)}" in page
+    nbformat.write(new_notebook(cells=[cell("dice 80.0", picture(GREY))]), repository)
+    assert drift.main([]) == 0 and not drift.REPORT.exists()  # a page about outputs that were refused is gone
 
 
 def test_what_is_printed_is_escaped(drift, repository):
     nbformat.write(new_notebook(cells=[cell("<b>dice</b> 80.0")]), repository)
     drift.main([])
     page = drift.REPORT.read_text(encoding="utf-8")
-    assert "<b>dice" not in page and "&lt;b&gt;dice" in page and "none" in page
+    assert "<b>dice" not in page and "&lt;b&gt;dice" in page and "a picture that is gone" in page
 
 
 def test_a_new_chapter_and_an_unknown_revision(drift, repository, capsys):
