@@ -26,7 +26,7 @@ from segment_anything import SamPredictor
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 
 from . import evaluate_clip as clip_part
 from .evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table

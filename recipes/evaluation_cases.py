@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medclipsam_utils import TASKS, simulate
-from medclipsam_utils.datasets.folders import read_binary_mask
-from medclipsam_utils.images import read_image
+from medclipsam_utils.images import read_image, read_mask
 from medclipsam_utils.postprocess import components
 from medclipsam_utils.simulate import FINDINGS, Sample
 
@@ -87,7 +86,7 @@ def _files(folder: Path) -> list[Path]:
 def _from_files(path: Path, masks: dict[str, Path], n_structures: int) -> Case:
     if path.stem not in masks:
         raise ValueError(f"{path} has no mask of the same stem in the folder masks: add it, or remove the image")
-    image, mask = read_image(path).pixels, read_binary_mask(masks[path.stem])
+    image, mask = read_image(path).pixels, read_mask(masks[path.stem])
     if image.shape[:2] != mask.shape:
         raise ValueError(f"{path} is {image.shape[:2]} pixels and its mask {mask.shape}: export both at the same size")
     if not mask.any():

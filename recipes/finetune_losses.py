@@ -30,7 +30,7 @@ from medclipsam_utils.datasets import SimulatedDataset
 from medclipsam_utils.finetune import FinetuneConfig, FrozenBlocks, finetune
 from medclipsam_utils.metrics import retrieval_accuracy
 from medclipsam_utils.models import load_clip
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 
 from .parts import options_of
 from .run_files import machine

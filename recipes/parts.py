@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 
 Part = Callable[[str, Any], dict[str, Any]]
 

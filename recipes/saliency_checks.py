@@ -23,7 +23,7 @@ import numpy as np
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import (
     PRESETS,
     Method,

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from medclipsam_utils.models.checkpoints import save_tiny_clip
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
-from medclipsam_utils.run_files import Checkpoints, write_json
+from medclipsam_utils.runs.checkpoints import Checkpoints
+from medclipsam_utils.runs.files import write_json
 
 from .clip_batches import Batch, ClipImages, draw_batch, shrink
 from .clip_losses import image_text_loss, region_text_loss

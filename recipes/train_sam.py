@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
-from medclipsam_utils.run_files import Checkpoints, write_json
+from medclipsam_utils.runs.checkpoints import Checkpoints
+from medclipsam_utils.runs.files import write_json
 
 from .optimizers import moving_average, muon_and_adamw, rate_share, start_from
 from .run_files import finished, machine

@@ -18,7 +18,7 @@ from typing import Any
 
 from medclipsam_utils import Segmenter, dice, simulate
 from medclipsam_utils.models import load_clip, load_sam
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.weak import EnsemblePrediction, make_pseudo_labels
 from medclipsam_utils.weak.nnunet import NNUNetConfig, export_dataset, plan, predict, train

@@ -28,7 +28,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, shift
 
 from medclipsam_utils import Segmenter, dice, nsd
 from medclipsam_utils.models import load_clip, load_sam
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.weak import (
     EnsemblePrediction,
     SegmenterEnsemble,

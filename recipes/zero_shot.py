@@ -30,7 +30,7 @@ from medclipsam_utils.metrics import dice, nsd
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.pipeline import CONFIGS, V1_CONFIGS, SegmenterConfig
 from medclipsam_utils.postprocess import binarize, coarse_mask, components
-from medclipsam_utils.run_files import write_json
+from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import Method, Preset, grad_cam, gscore_cam, points_at
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..evaluation import evaluate_masks
+    from ..metrics.folders import evaluate_masks
 
     scores = evaluate_masks(options.masks, options.references, tolerance_mm=options.tolerance)
     print(scores)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beta1", type=float, default=0.15, help="hardness, image to text; %(default)s")
     parser.add_argument("--beta2", type=float, default=0.15, help="hardness, text to image; %(default)s")
     from ..finetune.config import FROZEN, FinetuneConfig
-    from ..precision import PRECISIONS
+    from ..runs.precision import PRECISIONS
 
     choices = {"precision": PRECISIONS, "freeze": FROZEN}
     types = {"micro_batch_size": int, "patience": int, "max_gradient_norm": float}

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _outputs(options: argparse.Namespace, volume: bool) -> list[Path]:
     """A path for each mask, in folders that exist."""
-    from ..datasets.folders import picture_stem
+    from ..images.names import picture_stem
 
     if options.output and len(options.text) < 2:
         options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ..images import read_image
-from .items import Item, ItemDataset, Transform, image_tensor, some
+from ..images.names import some
+from .items import Item, ItemDataset, Transform, image_tensor
 
 #: Names under which the file of an image is looked for, most specific first. Case, blanks and hyphens do not matter.
 IMAGE_COLUMNS = (

@@ -13,17 +13,11 @@ is the one with the same stem, and a file without a partner is an error.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-import numpy as np
-
-from ..images import read_image
-from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor, some
-
-_EXTENSIONS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-# Above this the largest value of an 8-bit mask is white; below, the values are labels: 1, 2, 3 ...
-_WHITE = 128
+from ..images import read_image, read_mask
+from ..images.names import EXTENSIONS, picture_stem, some
+from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor
 
 
 class MaskFolder(ItemDataset):
@@ -103,7 +97,7 @@ class MaskFolder(ItemDataset):
         """Read image and mask; a ValueError names both if their sizes differ."""
         stem = self._stems[index]
         image_path, mask_path = self.pairs[stem]
-        image, mask = read_image(image_path).pixels, read_binary_mask(mask_path)
+        image, mask = read_image(image_path).pixels, read_mask(mask_path)
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{image_path} is {image.shape[0]} × {image.shape[1]} pixels (rows × columns), its mask {mask_path} is "
@@ -115,41 +109,6 @@ class MaskFolder(ItemDataset):
             "name": stem,
             "path": str(image_path),
         }
-
-
-def read_binary_mask(path: str | os.PathLike) -> np.ndarray:
-    """The mask in a file as bool [H, W], by the rules of :class:`MaskFolder`.
-
-    Raises:
-        ImageError: the file cannot be read, or has NaN values.
-    """
-    picture = read_image(path)
-    if picture.window is not None:  # not 8-bit: the grey levels are stretched, so ask for the values around 0.5
-        return read_image(path, window=(0.5, 1.0)).pixels[..., 0] >= _WHITE
-    grey = picture.pixels.max(axis=2)
-    largest = int(grey.max())
-    return grey > (largest / 2 if largest >= _WHITE else 0)
-
-
-def picture_names(folder: Path, ignore: Path | None = None) -> list[str]:
-    """Pictures of a folder and its subfolders, as paths relative to it with ``/``, in alphabetical order.
-
-    What counts as a picture is said at :class:`MaskFolder`. The folder ``ignore`` is not looked into.
-
-    Raises:
-        ValueError: there is no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: give one with pictures in it")
-    left_out, names = ignore and ignore.resolve(), []
-    for place, inner, files in os.walk(folder):
-        here = Path(place)
-        inner[:] = [name for name in inner if not name.startswith(".") and (here / name).resolve() != left_out]
-        pictures = [name for name in files if not name.startswith(".") and picture_stem(name) is not None]
-        names += [(here / name).relative_to(folder).as_posix() for name in pictures]
-    if not names:
-        raise ValueError(f"{folder} has no pictures: it should hold {', '.join(_EXTENSIONS)}")
-    return sorted(names)
 
 
 def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -172,17 +131,6 @@ def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not pictures:
         raise ValueError(
             f"{folder} has no pictures{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
-            f"{', '.join(_EXTENSIONS)} or DICOM files without extension"
+            f"{', '.join(EXTENSIONS)} or DICOM files without extension"
         )
     return pictures, ignored
-
-
-def picture_stem(name: str) -> str | None:
-    """A file's name without the extension of a picture; None if the extension is not a picture's.
-
-    ``1.2.840.113619.2`` is the name of a DICOM file and has no extension.
-    """
-    for extension in _EXTENSIONS:
-        if name.lower().endswith(extension):
-            return name[: -len(extension)]
-    return name if re.fullmatch(r"[^.]+|[\d.]+", name) else None

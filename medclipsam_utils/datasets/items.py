@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,10 +60,3 @@ def mask_tensor(mask: np.ndarray, size: int | None) -> torch.Tensor:
         share = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
         mask = np.asarray(share) >= 0.5
     return torch.from_numpy(np.array(mask, order="C"))
-
-
-def some(names: Iterable[str | Path], limit: int = 5) -> str:
-    """The first few names for a message, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

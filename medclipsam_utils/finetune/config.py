@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..precision import PRECISIONS
+from ..runs.precision import PRECISIONS
 
 FROZEN = ("none", "image", "text")
 

@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ..models import Clip, save_clip
-from ..precision import computing_in
-from ..run_files import Checkpoints, write_json
+from ..runs.checkpoints import Checkpoints
+from ..runs.files import write_json
+from ..runs.precision import computing_in
+from ..runs.processes import Processes, joined
 from .config import FinetuneConfig
 from .gradients import backward
-from .processes import Processes, joined
 
 CHECKPOINT, SETTINGS, WEIGHTS = "checkpoint.pt", "run.json", "clip"
 

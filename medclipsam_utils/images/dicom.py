@@ -10,11 +10,11 @@ from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.pixels.utils import get_nr_frames
 from pydicom.uid import UID
 
-from medclipsam_utils.images.dicom_grey import grey_levels
-from medclipsam_utils.images.dicom_header import modality, read_header, spacing_mm
-from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
-from medclipsam_utils.images.intensity import check_finite, grey_to_rgb, to_uint8
-from medclipsam_utils.images.medical_image import MedicalImage
+from .dicom_grey import grey_levels
+from .dicom_header import modality, read_header, spacing_mm
+from .errors import check_size, choose_frame, decoding, image_error
+from .intensity import check_finite, grey_to_rgb, to_uint8
+from .medical_image import MedicalImage
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DESCRIBED_BY = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")

@@ -9,8 +9,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from medclipsam_utils.images.dicom_header import groups, numbers
-from medclipsam_utils.images.intensity import apply_window, percentile_window, to_uint8
+from .dicom_header import groups, numbers
+from .intensity import apply_window, percentile_window, to_uint8
 
 
 def grey_levels(

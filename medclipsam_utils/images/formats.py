@@ -6,7 +6,7 @@ import gzip
 import struct
 from pathlib import Path
 
-from medclipsam_utils.images.errors import image_error
+from .errors import image_error
 
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",

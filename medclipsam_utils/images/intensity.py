@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medclipsam_utils.images.errors import image_error
+from .errors import image_error
 
 PERCENTILES = (0.5, 99.5)
 

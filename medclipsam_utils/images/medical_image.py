@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medclipsam_utils.images.volume import VolumeSlice
+from .volume import VolumeSlice
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ import nibabel
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
-from medclipsam_utils.images.formats import GZIP
-from medclipsam_utils.images.intensity import apply_window, check_finite, grey_to_rgb, percentile_window
-from medclipsam_utils.images.medical_image import MedicalImage
-from medclipsam_utils.images.volume import PLANES, VolumeSlice, n_slices, picture_axes
+from .errors import check_size, choose_frame, decoding, image_error
+from .formats import GZIP
+from .intensity import apply_window, check_finite, grey_to_rgb, percentile_window
+from .medical_image import MedicalImage
+from .volume import PLANES, VolumeSlice, n_slices, picture_axes
 
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}

@@ -9,15 +9,15 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from medclipsam_utils.images.errors import check_size, choose_frame, decoding, image_error
-from medclipsam_utils.images.intensity import (
+from .errors import check_size, choose_frame, decoding, image_error
+from .intensity import (
     apply_window,
     check_finite,
     drop_alpha,
     grey_to_rgb,
     percentile_window,
 )
-from medclipsam_utils.images.medical_image import MedicalImage
+from .medical_image import MedicalImage
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 274, 284, 339
 _WHITE_IS_ZERO, _UPRIGHT, _SEPARATE_PLANES, _UNSIGNED, _SIGNED = 0, 1, 2, 1, 2

@@ -4,6 +4,7 @@
 :func:`dice`                      overlap of two masks
 :func:`nsd`                       agreement of their outlines within a tolerance, in millimetres
 :func:`nsd_released`              the same as the paper's released code computes it: for comparison only
+:func:`evaluate_masks`            the two of a folder of masks against a folder of references
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
 :func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
 :func:`wins`                      how well a score tells two groups of images apart (its mean is the AUC)
@@ -19,17 +20,20 @@ the images of a task. The paper's column "all" is the mean of the four task mean
 from __future__ import annotations
 
 from .classification import ZeroShot, wins, zero_shot
+from .folders import MaskScores, evaluate_masks
 from .masks import dice, nsd, nsd_released
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
 from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
 
 __all__ = [
     "Interval",
+    "MaskScores",
     "PairedTest",
     "RetrievalAccuracy",
     "ZeroShot",
     "bootstrap_interval",
     "dice",
+    "evaluate_masks",
     "nsd",
     "nsd_released",
     "paired_test",

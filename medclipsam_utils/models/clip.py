@@ -20,10 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..images import MedicalImage
+from ..images import Image, MedicalImage
 from .errors import model_error
-
-Image = np.ndarray | torch.Tensor | MedicalImage
 
 # Images are encoded so many at a time, so that a large folder does not need a large memory.
 _BATCH = 64

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..datasets.folders import picture_names, picture_stem
-from ..finetune.processes import joined
 from ..images import MedicalImage, read_image, write_mask
-from ..run_files import weights_digest, write_json, write_table
+from ..images.names import picture_names, picture_stem
+from ..runs.checkpoints import weights_digest
+from ..runs.files import write_json, write_table
+from ..runs.processes import joined
+from ..runs.records import Record, Records
 from ..tasks import Task, get_task
 from .segmentation import Segmentation
 
@@ -28,8 +28,6 @@ MASKS, OVERLAYS, RECORDS, QUESTION = "masks", "overlays", "records", "question.j
 RESULTS, FAILURES = "results.csv", "failures.csv"
 RESULT_COLUMNS = ("file", "mask", "task", "text", "share_of_image", "area_mm2", "p_value", "present")
 FAILURE_COLUMNS = ("file", "error")
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def segment_folder(
         if processes.first:
             _claim(target, _question(segmenter, text, task))
         processes.wait()
-        records = _Records(target / RECORDS, processes.rank)
+        records = Records(target / RECORDS, processes.rank)
         known = records.read()
         mine = list(pictures)[processes.rank :: processes.count]
         todo = [name for name in mine if not _settled(known.get(name), source / name, target, retry)]
@@ -102,26 +100,6 @@ def segment_folder(
                 for name, columns, rows in ((RESULTS, RESULT_COLUMNS, done), (FAILURES, FAILURE_COLUMNS, failed)):
                     write_table(target / name, columns, ([row[column] for column in columns] for row in rows))
     return FolderResult(len(done), len(failed), len(todo), target / RESULTS, target / FAILURES)
-
-
-class _Records:
-    """What became of each file, a line each, appended as it happens; a process writes its own file and reads all."""
-
-    def __init__(self, folder: Path, rank: int):
-        self.folder, self.path = folder, folder / f"{rank}.jsonl"
-
-    def read(self) -> dict[str, Record]:
-        """The last record of each file; a line that an interruption left unfinished is none."""
-        found: list[Record] = []
-        for path in self.folder.glob("*.jsonl"):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with suppress(json.JSONDecodeError):
-                    found.append(json.loads(line))
-        return {record["file"]: record for record in sorted(found, key=lambda record: record["time"])}
-
-    def append(self, record: Record) -> None:
-        with self.path.open("a", encoding="utf-8") as file:  # the first line break ends what was left unfinished
-            file.write("\n" + json.dumps({**record, "time": time.time()}) + "\n")
 
 
 def _pictures(source: Path, target: Path) -> dict[str, str]:

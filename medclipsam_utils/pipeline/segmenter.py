@@ -14,14 +14,13 @@ from segment_anything import SamPredictor
 from torch import Tensor
 from torch.nn import functional
 
+from ..images import Image, pixels_of
 from ..models import Clip
-from ..models.clip import Image
 from ..models.errors import model_error
 from ..models.words import split_words
 from ..postprocess import coarse_mask, components
 from ..results import load_results
 from ..saliency import CamPreset, Presence, Preset, mean_features
-from ..saliency.inputs import pixels_of
 from ..tasks import TASKS, Task, get_task
 from ..visual_prompts import Points, boxes_from_mask, points_from_mask, predict_mask
 from .config import CONFIGS, SegmenterConfig

@@ -25,10 +25,10 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 
+from ..images import Image, image_size
 from ..models import Clip
-from ..models.clip import Image
 from .information_bottleneck import check_block
-from .inputs import Text, for_each, image_size, text_features
+from .inputs import Text, for_each, text_features
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..images import Image, pixels_of
 from ..models import Clip
-from ..models.clip import Image
-from .inputs import Text, pixels_of, text_features
+from .inputs import Text, text_features
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..images import Image, image_size
 from ..models import Clip
-from ..models.clip import Image
-from .inputs import Text, for_each, image_size, text_features
+from .inputs import Text, for_each, text_features
 from .maps import upsample
 from .towers import image_tower, untouched
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from ..images import MedicalImage
+from ..images import Image
 from ..models import Clip
-from ..models.clip import Image
 
 #: One sentence for all images, or one an image; or features float [D] or [B, D].
 Text = str | Sequence[str] | Tensor
@@ -24,20 +23,6 @@ def for_each(method: Callable[[list[Image]], list[np.ndarray]], image: Image | S
     if isinstance(image, list | tuple):
         return method(list(image))
     return method([image])[0]
-
-
-def image_size(image: Image) -> tuple[int, int]:
-    """Height and width of an image, array [H, W, 3] or tensor [3, H, W]."""
-    if isinstance(image, MedicalImage):
-        image = image.pixels
-    return tuple(image.shape[:2]) if isinstance(image, np.ndarray) else tuple(image.shape[-2:])
-
-
-def pixels_of(image: Image) -> np.ndarray:
-    """uint8 [H, W, 3] of an image of any kind."""
-    if isinstance(image, MedicalImage):
-        return image.pixels
-    return image.permute(1, 2, 0).cpu().numpy() if isinstance(image, Tensor) else image
 
 
 def text_features(clip: Clip, text: Text, count: int) -> Tensor:

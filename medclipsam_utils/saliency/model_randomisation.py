@@ -14,8 +14,8 @@ import torch
 from scipy.stats import rankdata
 from torch import nn
 
+from ..images import Image
 from ..models import Clip
-from ..models.clip import Image
 from .inputs import Method, Text, text_features
 from .towers import image_tower
 

@@ -23,8 +23,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from ..images import Image
 from ..models import Clip
-from ..models.clip import Image
 
 
 @dataclass(frozen=True, eq=False)

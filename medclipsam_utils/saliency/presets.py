@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..images import Image
 from ..models import Clip
-from ..models.clip import Image
 from ..tasks import Task, get_task
 from .information_bottleneck import m2ib
 from .inputs import Method, Text

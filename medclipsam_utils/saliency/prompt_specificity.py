@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..images import Image
 from ..metrics import PairedTest, paired_test
 from ..models import Clip
-from ..models.clip import Image
 from .inputs import Method, Text
 from .maps import coverage, points_at
 from .model_randomisation import map_correlation

@@ -19,10 +19,10 @@ import timm.models.vision_transformer
 import torch
 from torch import Tensor, nn
 
+from ..images import Image, image_size
 from ..models import Clip
-from ..models.clip import Image
 from ..models.errors import model_error
-from .inputs import for_each, image_size
+from .inputs import for_each
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..images import Image, pixels_of
 from ..models import Clip
-from ..models.clip import Image
-from ..run_files import weights_digest, write_json
+from ..runs.checkpoints import weights_digest
+from ..runs.files import write_json
 from ..tasks import Task, get_task
 from .faithfulness import deletion_insertion
-from .inputs import pixels_of
 from .maps import best_dice
 from .presets import Preset
 

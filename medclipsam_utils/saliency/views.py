@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..images import Image, image_size, pixels_of
 from ..models import Clip
-from ..models.clip import Image
-from .inputs import Method, Text, for_each, image_size, pixels_of
+from .inputs import Method, Text, for_each
 from .maps import stretch
 
 #: Down and to the right, in patches.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..images import Image
 from ..models import Clip
-from ..models.clip import Image
 from ..models.errors import model_error
 from ..models.words import WordTokenizer, split_words
 from .information_bottleneck import Bottleneck, check_block

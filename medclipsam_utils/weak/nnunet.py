@@ -31,7 +31,7 @@ from zlib import error as ZlibError
 
 import numpy as np
 
-from ..run_files import write_json
+from ..runs.files import write_json
 from .nnunet_dataset import RAW, export_dataset, find_dataset, prepared, write_png
 from .uncertainty import one_size
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..datasets.items import some
-from ..run_files import write_json
+from ..images.names import some
+from ..runs.files import write_json
 
 RAW = "nnUNet_raw"
 _GREY, _COLOUR = ("grey",), ("red", "green", "blue")

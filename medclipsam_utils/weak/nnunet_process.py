@@ -24,7 +24,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from ..run_files import load_checkpoint
+from ..runs.checkpoints import load_checkpoint
 from .nnunet_trainers.cyclic import CyclicTrainer
 
 PLANS, CONFIGURATION = "nnUNetPlans.json", "2d"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..images import Image
 from ..metrics import dice
-from ..models.clip import Image
 from ..pipeline import Segmentation, Segmenter
 from ..postprocess import components
 from ..tasks import Task

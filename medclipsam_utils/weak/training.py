@@ -28,8 +28,9 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from ..models import Clip
-from ..precision import PRECISIONS, computing_in
-from ..run_files import Checkpoints, load_checkpoint, save_checkpoint, weights_digest, write_json
+from ..runs.checkpoints import Checkpoints, load_checkpoint, save_checkpoint, weights_digest
+from ..runs.files import write_json
+from ..runs.precision import PRECISIONS, computing_in
 from .network import ClipUNet, build_unet
 from .schedule import CyclicPolyLR
 from .uncertainty import EnsemblePrediction, one_size

@@ -15,8 +15,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from medclipsam_utils.datasets import CaptionCSV, MaskFolder, SimulatedDataset
-from medclipsam_utils.datasets.folders import read_binary_mask
-from medclipsam_utils.datasets.items import image_tensor, mask_tensor, some
+from medclipsam_utils.datasets.items import image_tensor, mask_tensor
+from medclipsam_utils.images import read_mask
+from medclipsam_utils.images.names import some
 from medclipsam_utils.simulate import FINDINGS, simulate
 from medclipsam_utils.tasks import TASKS
 
@@ -542,20 +543,20 @@ def test_dicom_names_without_extension_are_paired(folder, tmp_path):
     ],
 )
 def test_masks_however_they_were_written(tmp_path, pixels):
-    assert (read_binary_mask(save(tmp_path / "mask.tif", pixels)) == (square_mask() > 0)).all()
+    assert (read_mask(save(tmp_path / "mask.tif", pixels)) == (square_mask() > 0)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_masks_that_are_empty_or_full(tmp_path, dtype):
-    assert not read_binary_mask(save(tmp_path / "mask.tif", np.zeros((9, 9), dtype))).any()
-    assert read_binary_mask(save(tmp_path / "mask.tif", np.ones((9, 9), dtype))).all()
+    assert not read_mask(save(tmp_path / "mask.tif", np.zeros((9, 9), dtype))).any()
+    assert read_mask(save(tmp_path / "mask.tif", np.ones((9, 9), dtype))).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_label_counts(tmp_path, dtype):
     labels = np.zeros((30, 30), dtype)
     labels[:10], labels[10:14], labels[20:22] = 1, 2, 3
-    assert (read_binary_mask(save(tmp_path / "mask.tif", labels)) == (labels > 0)).all()
+    assert (read_mask(save(tmp_path / "mask.tif", labels)) == (labels > 0)).all()
 
 
 def test_the_rim_that_jpeg_leaves_falls_to_its_nearer_side(tmp_path):
@@ -563,7 +564,7 @@ def test_the_rim_that_jpeg_leaves_falls_to_its_nearer_side(tmp_path):
     path = save(tmp_path / "mask.jpg", 255 * mask.astype(np.uint8), quality=60)
     stored = np.asarray(Image.open(path))
     assert len(np.unique(stored)) > 20 and ((stored > 0) != mask).sum() > 100
-    assert ((read_binary_mask(path) != mask).sum()) <= 5
+    assert ((read_mask(path) != mask).sum()) <= 5
 
 
 def test_volumes_pair_by_stem_and_use_the_same_slice(tmp_path):
@@ -580,7 +581,7 @@ def test_volumes_pair_by_stem_and_use_the_same_slice(tmp_path):
 def test_masks_with_nan_are_refused_by_name(tmp_path):
     path = save(tmp_path / "mask.tif", np.where(square_mask() > 0, np.nan, 0).astype(np.float32))
     with pytest.raises(ValueError, match=r"mask\.tif: 20 of 120 values are NaN"):
-        read_binary_mask(path)
+        read_mask(path)
 
 
 def test_size_stretches_image_and_mask_together(folder):

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medclipsam_utils import TASKS, run_files
+from medclipsam_utils import TASKS
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
+from medclipsam_utils.runs import checkpoints, files
 from recipes import simulated_data, train_clip
 from recipes.clip_batches import GRID, shrink
 from recipes.clip_patches import encode_patches, patch_features
@@ -249,9 +250,9 @@ class TestRun:
 
 class TestRunFiles:
     def test_a_failed_write_leaves_the_checkpoint_before(self, tmp_path, monkeypatch):
-        checkpoints = run_files.Checkpoints(tmp_path / "new" / "run.pt", {"rates": (1, 2)})
-        assert checkpoints.load() is None
-        checkpoints.save({"step": 1})
+        kept = checkpoints.Checkpoints(tmp_path / "new" / "run.pt", {"rates": (1, 2)})
+        assert kept.load() is None
+        kept.save({"step": 1})
 
         def fail(state, path):
             path.write_bytes(b"half")
@@ -259,15 +260,15 @@ class TestRunFiles:
 
         monkeypatch.setattr(torch, "save", fail)
         with pytest.raises(KeyboardInterrupt):
-            checkpoints.save({"step": 2})
-        assert checkpoints.load() == {"step": 1}
+            kept.save({"step": 2})
+        assert kept.load() == {"step": 1}
 
     def test_a_run_with_other_settings_does_not_go_on(self, tmp_path):
-        run_files.Checkpoints(tmp_path / "run.pt", {"seed": 0}).save({"step": 1})
+        checkpoints.Checkpoints(tmp_path / "run.pt", {"seed": 0}).save({"step": 1})
         with pytest.raises(ValueError, match=r"run\.pt was made with other settings"):
-            run_files.Checkpoints(tmp_path / "run.pt", {"seed": 1}).load()
+            checkpoints.Checkpoints(tmp_path / "run.pt", {"seed": 1}).load()
 
     def test_json_is_written_as_a_whole(self, tmp_path):
-        run_files.write_json(tmp_path / "run.json", {"a": [1, 2]})
+        files.write_json(tmp_path / "run.json", {"a": [1, 2]})
         assert json.loads((tmp_path / "run.json").read_text()) == {"a": [1, 2]}
         assert [file.name for file in tmp_path.iterdir()] == ["run.json"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.optim import Optimizer
 
-from medclipsam_utils.run_files import save_checkpoint
+from medclipsam_utils.runs.checkpoints import save_checkpoint
 from medclipsam_utils.weak.nnunet import NNUNetConfig
 from medclipsam_utils.weak.schedule import cyclic_poly
 

@@ -1,13 +1,11 @@
-"""Files of long runs that survive an interruption, and what tells that a run is the same."""
+"""Checkpoints of long runs that survive an interruption, and the digest by which weights are told apart."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +68,6 @@ def load_checkpoint(path: Path, device: str | torch.device) -> Any:
         raise ValueError(
             f"{path} is damaged ({type(error).__name__}): delete it, and what it held is made anew"
         ) from None
-
-
-def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
-    """Write a results file, all of it or nothing; on one line if ``indent`` is None, for thousands of numbers."""
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file, all of it or nothing."""
-    unfinished = path.with_suffix(".csv.part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    os.replace(unfinished, path)
 
 
 def weights_digest(model: nn.Module) -> str:

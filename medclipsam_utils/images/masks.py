@@ -1,4 +1,4 @@
-"""Writing a mask: as a picture of 0 and 255, or back into the volume that its slice came from."""
+"""Masks in files: read as a picture, written as one of 0 and 255, or back into the volume that the slice came from."""
 
 from __future__ import annotations
 
@@ -11,12 +11,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medclipsam_utils.images.errors import image_error
-from medclipsam_utils.images.medical_image import MedicalImage
-from medclipsam_utils.images.nifti import mask_volume
+from .errors import image_error
+from .medical_image import MedicalImage
+from .nifti import mask_volume
+from .reading import read_image
 
 _PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
 _VOLUMES = (".nii", ".nii.gz")
+# Above this the largest value of an 8-bit mask is white; below, the values are labels: 1, 2, 3 ...
+_WHITE = 128
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """The mask in a file as bool [H, W], by the rules of :class:`~medclipsam_utils.datasets.MaskFolder`.
+
+    Raises:
+        ImageError: the file cannot be read, or has NaN values.
+    """
+    picture = read_image(path)
+    if picture.window is not None:  # not 8-bit: the grey levels are stretched, so ask for the values around 0.5
+        return read_image(path, window=(0.5, 1.0)).pixels[..., 0] >= _WHITE
+    grey = picture.pixels.max(axis=2)
+    largest = int(grey.max())
+    return grey > (largest / 2 if largest >= _WHITE else 0)
 
 
 def write_mask(path: str | os.PathLike, mask: np.ndarray, like: MedicalImage) -> None:

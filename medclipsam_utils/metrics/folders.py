@@ -2,7 +2,7 @@
 
 ::
 
-    from medclipsam_utils.evaluation import evaluate_masks
+    from medclipsam_utils.metrics import evaluate_masks
 
     scores = evaluate_masks("out/masks", "data/test_masks")
     print(scores)
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .datasets.folders import picture_names, picture_stem, read_binary_mask
-from .datasets.items import some
-from .images import read_image
-from .metrics import PairedTest, bootstrap_interval, dice, nsd, paired_test
-from .run_files import write_table
+from ..images import read_image, read_mask
+from ..images.names import picture_names, picture_stem, some
+from ..runs.files import write_table
+from .masks import dice, nsd
+from .statistics import PairedTest, bootstrap_interval, paired_test
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def evaluate_masks(masks: str | os.PathLike, references: str | os.PathLike, *, t
             )
     dsc, surface = [], []
     for name, path in found.items():
-        mask, truth = read_binary_mask(path), read_binary_mask(expected[name])
+        mask, truth = read_mask(path), read_mask(expected[name])
         if mask.shape != truth.shape:
             raise ValueError(
                 f"{path} is {mask.shape[0]} × {mask.shape[1]} pixels (rows × columns), its reference {expected[name]} "

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medclipsam_utils.evaluation import evaluate_masks
 from medclipsam_utils.metrics import nsd, paired_test
+from medclipsam_utils.metrics.folders import evaluate_masks
 
 
 def square(size: int) -> np.ndarray:

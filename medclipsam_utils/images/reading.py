@@ -1,0 +1,82 @@
+"""Reading an image: what a file is follows from its first bytes, and each format has a reader of its own."""
+
+from __future__ import annotations
+
+import operator
+import os
+from pathlib import Path
+
+from .dicom import read_dicom
+from .errors import decoding, image_error
+from .formats import sniff
+from .intensity import check_window
+from .medical_image import MedicalImage
+from .nifti import read_nifti
+from .raster import read_raster
+from .volume import PLANES
+
+
+def read_image(
+    path: str | os.PathLike,
+    *,
+    frame: int | None = None,
+    window: tuple[float, float] | None = None,
+    plane: str | None = None,
+    slice_index: int | None = None,
+) -> MedicalImage:
+    """Read one picture as uint8 [H, W, 3], whatever the file format.
+
+    How values become grey levels 0 to 255, in this order of preference:
+
+    1. ``window``, if given;
+    2. what the file asks for: the VOI LUT or first window of a DICOM file, ``cal_min`` and ``cal_max`` of NIfTI;
+    3. 8-bit values are kept as they are;
+    4. anything else (16-bit and float pictures, DICOM without a window) is stretched between its 0.5th and 99.5th
+       percentiles, or its extremes where these coincide; a constant picture becomes black. DICOM pixel padding does
+       not count and is black.
+
+    Colour of more than 8 bits keeps its full range. Transparency is composited on black. EXIF orientation is honoured.
+
+    Args:
+        path: the file. Its extension does not matter.
+        frame: which frame of a multi-frame DICOM file or page of a TIFF file, from 0. Default: the middle frame of
+            DICOM, the first page of TIFF (later pages are often thumbnails).
+        window: (centre, width) in the file's units (Hounsfield units for CT): values at or below centre - width / 2
+            become black and values at or above centre + width / 2 white (in MONOCHROME1 DICOM, whose low values are
+            meant to be bright, the other way round). Only for grey pictures.
+        plane: NIfTI only: ``"axial"``, ``"coronal"`` or ``"sagittal"`` of the closest anatomical orientation. Default:
+            axial, or for a volume that is a single slice the plane in which it lies. Shown in radiological convention:
+            patient's right on the left; anterior up in axial; superior up and, in sagittal, anterior on the left.
+        slice_index: NIfTI only: which slice, from 0 at the inferior (axial), posterior (coronal) or left (sagittal)
+            end. Default: the middle.
+
+    Returns:
+        The picture and what is known about it, see :class:`MedicalImage`.
+
+    Raises:
+        ImageError: the file is missing, empty, damaged, of another format, without a decoder, has values that are not
+            finite, or an argument does not fit it.
+    """
+    path = Path(path)
+    window = check_window(path, window)
+    if plane is not None and plane not in PLANES:
+        raise image_error(path, f"plane is {plane!r}", f"Choose one of {', '.join(PLANES)}")
+    frame, slice_index = _index(path, "frame", frame), _index(path, "slice_index", slice_index)
+    with decoding(path, "it could not be read", "Check that the file is complete and that you may read it"):
+        kind = sniff(path)
+    if kind == "NIfTI":
+        if frame is not None:
+            raise image_error(path, "a NIfTI volume has slices, not frames", "Use plane= and slice_index=")
+        return read_nifti(path, window, plane, slice_index)
+    if plane is not None or slice_index is not None:
+        raise image_error(path, f"plane= and slice_index= are for NIfTI, this is {kind}", "Use frame= instead")
+    return read_dicom(path, window, frame) if kind == "DICOM" else read_raster(path, kind, window, frame)
+
+
+def _index(path: Path, name: str, value) -> int | None:
+    if value is None:
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise image_error(path, f"{name} is {value!r}", "Give a whole number, counted from 0") from None
