@@ -1,1 +1,1 @@
-"""What trained the small models and what judges them; run it as ``python -m recipes.NAME`` in the repository's root."""
+"""The programs that train the small models, judge them and measure what the chapters show; none is installed."""

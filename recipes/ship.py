@@ -2,7 +2,7 @@
 
     python -m recipes.ship --clip FOLDER --sam FOLDER
 
-Half precision halves the files; what ``evaluate.py`` measures is measured on them. Once loaded, the weights are
+Half precision halves the files; what ``judge/report.py`` measures is measured on them. Once loaded, the weights are
 single precision again.
 """
 
@@ -17,8 +17,8 @@ from medclipsam_utils.models import load_clip, load_sam, save_tiny_clip, save_ti
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, SAM_FORMAT, read_header
 from medclipsam_utils.models.weights import FOLDER
 
-from .train_clip import STAGES as CLIP_STAGES
-from .train_sam import STAGES as SAM_STAGES
+from .clip.train import STAGES as CLIP_STAGES
+from .sam.train import STAGES as SAM_STAGES
 
 CLIPS = {
     "tiny_clip_tuned.safetensors": "tiny_clip.safetensors",
@@ -30,8 +30,8 @@ LOGS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", type=Path, required=True, help="the --work folder of train_clip.py")
-    parser.add_argument("--sam", type=Path, required=True, help="the --work folder of train_sam.py")
+    parser.add_argument("--clip", type=Path, required=True, help="the --work folder of clip/train.py")
+    parser.add_argument("--sam", type=Path, required=True, help="the --work folder of sam/train.py")
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     LOGS.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """Settings that were chosen for a model and a task, and the map that they make.
 
-Those of the small CLIP were chosen by ``recipes/choose_saliency.py`` on simulated validation images with their masks.
+Those of the small CLIP were chosen by ``recipes/judge/choose_saliency.py`` on simulated validation images with masks.
 For BiomedCLIP, layer and β are those that were released with the paper for breast and brain; it gives none for the
 lungs, and those of the breast stand in. They were chosen with masks as well, of three images.
 """

@@ -11,9 +11,9 @@ from medclipsam_utils import TASKS, simulate
 from medclipsam_utils.models.tiny_clip import MEAN, PATCH_SIZE, STD
 from medclipsam_utils.models.words import split_words
 from medclipsam_utils.simulate import FINDINGS
-from recipes.caption_facts import FACTS, FALSE, TRUE, UNKNOWN, Caption, draw_caption, image_facts, judge
-from recipes.clip_batches import GRID, ClipImages, _names_target, draw_batch, shrink
-from recipes.simulated_data import Images
+from recipes.clip.batches import GRID, ClipImages, _names_target, draw_batch, shrink
+from recipes.data.captions import FACTS, FALSE, TRUE, UNKNOWN, Caption, draw_caption, image_facts, judge
+from recipes.data.images import Images
 
 PAIRS = {"breast_ultrasound": 2, "brain_mri": 1, "lung_xray": 1, "lung_ct": 1}
 

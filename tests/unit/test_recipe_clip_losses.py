@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
-from recipes.caption_facts import FALSE, TRUE, UNKNOWN
-from recipes.clip_losses import image_text_loss, region_text_loss
-from recipes.clip_patches import patch_features
+from recipes.clip.losses import image_text_loss, region_text_loss
+from recipes.clip.patches import patch_features
+from recipes.data.captions import FALSE, TRUE, UNKNOWN
 
 
 def mean(values: list[float]) -> float:

@@ -18,17 +18,18 @@ from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
 from medclipsam_utils.runs import checkpoints, files
-from recipes import simulated_data, train_clip
-from recipes.clip_batches import GRID, shrink
-from recipes.clip_patches import encode_patches, patch_features
-from recipes.clip_text import encode_captions, hide_words, vocabulary
-from recipes.optimizers import moving_average
+from recipes.clip import train
+from recipes.clip.batches import GRID, shrink
+from recipes.clip.patches import encode_patches, patch_features
+from recipes.clip.text import encode_captions, hide_words, vocabulary
+from recipes.data import images as simulated
+from recipes.training.optimizers import moving_average
 
 # Three seeds a task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-REGIONS, TUNED, BASE = (train_clip.quick(train_clip.STAGES[stage]) for stage in ("regions", "tuned", "base"))
-FIRST_SEEDS = (simulated_data.FIRST_TRAINING_SEED, simulated_data.FIRST_VALIDATION_SEED)
+REGIONS, TUNED, BASE = (train.quick(train.STAGES[stage]) for stage in ("regions", "tuned", "base"))
+FIRST_SEEDS = (simulated.FIRST_TRAINING_SEED, simulated.FIRST_VALIDATION_SEED)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,13 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for first in FIRST_SEEDS:
         for task in TASKS:
-            simulated_data._draw_shard((folder, task, first, REGIONS.seeds_per_task))
+            simulated._draw_shard((folder, task, first, REGIONS.seeds_per_task))
     return folder
 
 
 @pytest.fixture(scope="module")
 def held_out(data):
-    return shrink(simulated_data.load_images(data, simulated_data.FIRST_VALIDATION_SEED, REGIONS.seeds_per_task))
+    return shrink(simulated.load_images(data, simulated.FIRST_VALIDATION_SEED, REGIONS.seeds_per_task))
 
 
 def workplace(folder, data):
@@ -54,12 +55,12 @@ def workplace(folder, data):
 
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory, data):
-    """What ``train_clip regions --quick`` leaves behind, and the losses of its steps."""
+    """What ``recipes.clip.train regions --quick`` leaves behind, and the losses of its steps."""
     work, losses = workplace(tmp_path_factory.mktemp("regions"), data), []
-    step = train_clip.Trainer._step
+    step = train.Trainer._step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_clip.Trainer, "_step", lambda *args: losses.append(step(*args)) or losses[-1])
-        train_clip.main(["regions", "--quick", "--threads", "1", "--work", str(work)])
+        patch.setattr(train.Trainer, "_step", lambda *args: losses.append(step(*args)) or losses[-1])
+        train.main(["regions", "--quick", "--threads", "1", "--work", str(work)])
     return SimpleNamespace(weights=work / "tiny_clip_regions.safetensors", work=work, losses=np.array(losses))
 
 
@@ -188,13 +189,13 @@ class TestRun:
 
     def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(self, tmp_path, data, monkeypatch):
         begun = []
-        monkeypatch.setattr(train_clip, "validate", lambda *_: {})
-        monkeypatch.setattr(train_clip, "pretrain_text", lambda *_: begun.append(True))
+        monkeypatch.setattr(train, "validate", lambda *_: {})
+        monkeypatch.setattr(train, "pretrain_text", lambda *_: begun.append(True))
         few = {"breast_ultrasound": 1, "lung_ct": 1}
         settings = replace(REGIONS, steps=6, pairs_per_task=few, checkpoint_every=2)
-        whole = train_clip.train(settings, workplace(tmp_path / "whole", data))
+        whole = train.train(settings, workplace(tmp_path / "whole", data))
 
-        step, steps, parts = train_clip.Trainer._step, [], workplace(tmp_path / "parts", data)
+        step, steps, parts = train.Trainer._step, [], workplace(tmp_path / "parts", data)
 
         def interrupt(trainer, images):
             if len(steps) == 3:
@@ -203,15 +204,15 @@ class TestRun:
             return step(trainer, images)
 
         with monkeypatch.context() as patch:
-            patch.setattr(train_clip.Trainer, "_step", interrupt)
+            patch.setattr(train.Trainer, "_step", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                train_clip.train(settings, parts)
+                train.train(settings, parts)
             assert not list(parts.glob("*.safetensors"))
             steps[:] = []
             with pytest.raises(KeyboardInterrupt):
-                train_clip.train(settings, parts)
+                train.train(settings, parts)
         assert steps == [2, 3, 4]  # from the checkpoint after two steps
-        expected, found = load_file(whole), load_file(train_clip.train(settings, parts))
+        expected, found = load_file(whole), load_file(train.train(settings, parts))
         assert len(begun) == 2 and expected.keys() == found.keys()
         for name, weight in expected.items():
             assert torch.equal(weight, found[name]), name
@@ -224,21 +225,21 @@ class TestRun:
         work = workplace(tmp_path / "tuned", data)
         settings = replace(TUNED, steps=2)
         with pytest.raises(FileNotFoundError, match=r"tiny_clip_regions\.pt is not at its end"):
-            train_clip.train(settings, work)
+            train.train(settings, work)
         (work / "tiny_clip_regions.pt").symlink_to(quick_run.work / "tiny_clip_regions.pt")
-        seen, step = [], train_clip.Trainer._step
-        monkeypatch.setattr(train_clip.Trainer, "_step", lambda trainer, images: (
+        seen, step = [], train.Trainer._step
+        monkeypatch.setattr(train.Trainer, "_step", lambda trainer, images: (
             seen.append({name: weight.clone() for name, weight in trainer.clip.state_dict().items()}),
             step(trainer, images),
         )[1])  # fmt: skip
-        tuned = load_file(train_clip.train(settings, work))
+        tuned = load_file(train.train(settings, work))
         for name, weight in load_file(quick_run.weights).items():
             assert torch.equal(seen[0][name], weight), name
         assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
     def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data):
         settings = replace(BASE, steps=2, text_steps=1)
-        weights = train_clip.train(settings, workplace(tmp_path / "base", data))
+        weights = train.train(settings, workplace(tmp_path / "base", data))
         assert weights.name == "tiny_clip_base.safetensors"
         clip = load_clip(weights)
         assert clip.encode_text("a breast tumour").shape == (1, 128)

@@ -10,8 +10,8 @@ import torch
 
 from medclipsam_utils.losses import DCLLoss, DHNNCELoss, ReleasedHNLoss
 from medclipsam_utils.results import load_results
-from recipes import finetune_losses
-from recipes.finetune_losses import QUICK, Sizes, Trial, config_of, make_loss, mean_hits, summarise, trials
+from recipes.measure import finetune_losses
+from recipes.measure.finetune_losses import QUICK, Sizes, Trial, config_of, make_loss, mean_hits, summarise, trials
 
 
 @pytest.fixture(scope="module")

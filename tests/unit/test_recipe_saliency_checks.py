@@ -10,10 +10,10 @@ import pytest
 
 from medclipsam_utils.saliency import PRESETS, Preset
 from medclipsam_utils.tasks import TASKS
-from recipes import parts
-from recipes.parts import run_part
-from recipes.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder
-from recipes.simulated_data import FIRST_VALIDATION_SEED
+from recipes.data.images import FIRST_VALIDATION_SEED
+from recipes.measure import parts
+from recipes.measure.parts import run_part
+from recipes.measure.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -9,10 +9,10 @@ import pytest
 
 from medclipsam_utils import dice
 from medclipsam_utils.tasks import TASKS
-from recipes import parts, weak_nnunet, zero_shot
-from recipes.parts import run_part
-from recipes.simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
-from recipes.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
+from recipes.data.images import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
+from recipes.measure import parts, weak_nnunet, zero_shot
+from recipes.measure.parts import run_part
+from recipes.measure.weak_supervision import PARTS, SPOILT, Sizes, evaluate, grown, half_missing, moved, quick
 
 MASK = np.zeros((60, 80), bool)
 MASK[20:40, 25:55] = True

@@ -11,9 +11,9 @@ from medclipsam_utils import Segmenter, dice, load_clip, load_sam, nsd
 from medclipsam_utils.pipeline import CONFIGS
 from medclipsam_utils.saliency import mean_features, saliency_for
 from medclipsam_utils.tasks import TASKS
-from recipes import parts, saliency_checks
-from recipes.parts import run_part
-from recipes.zero_shot import PARTS, QUICK, Sizes, _asking, evaluate, held_out
+from recipes.measure import parts, saliency_checks
+from recipes.measure.parts import run_part
+from recipes.measure.zero_shot import PARTS, QUICK, Sizes, _asking, evaluate, held_out
 
 
 def test_held_out_seeds_are_nobody_elses():

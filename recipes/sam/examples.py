@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .sam_augment import draw_view, paste_shape, vary_intensity, warp
-from .sam_prompts import BOX, BOX_AND_POINT, LOOSE_BOX, ONE_POINT, POINTS, Prompts, draw_prompts
-from .simulated_data import Images, unpack
+from ..data.images import Images, unpack
+from ..data.prompts import BOX, BOX_AND_POINT, LOOSE_BOX, ONE_POINT, POINTS, Prompts, draw_prompts
+from .augment import draw_view, paste_shape, vary_intensity, warp
 
 LUNGS = ("left lung", "right lung")
 # Sprinkled over the image in many parts, or parts of a target that a single click should not stop at.
@@ -57,7 +57,7 @@ class Example:
     Attributes:
         pixels: float32 [H, W], 0 … 255.
         masks: bool [K, H, W].
-        kind: one of :data:`sam_prompts.KINDS`.
+        kind: one of :data:`recipes.data.prompts.KINDS`.
         prompts: K prompts of this kind.
     """
 

@@ -15,11 +15,11 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.visual_prompts import box_of
 
-from .evaluate_sam import fill_boxes, move_sides
-from .sam_examples import target_masks
-from .sam_prompts import Prompts, points_in
-from .sam_steps import decode, embed
-from .simulated_data import Images
+from ..data.images import Images
+from ..data.prompts import Prompts, points_in
+from ..judge.sam import fill_boxes, move_sides
+from .examples import target_masks
+from .steps import decode, embed
 
 FILLED_BOX = "filled box"
 PROMPTED = ("box", "box ± 10 %", "box + up to 30 %", "1 point", "10 points")

@@ -1,8 +1,8 @@
 """Train the small CLIP from simulated images alone.
 
-    python -m recipes.train_clip base    --work FOLDER    # captions; masks choose which patches are kept
-    python -m recipes.train_clip regions --work FOLDER    # captions and simulated regions
-    python -m recipes.train_clip tuned   --work FOLDER    # goes on from regions: what saliency needs
+    python -m recipes.clip.train base    --work FOLDER    # captions; masks choose which patches are kept
+    python -m recipes.clip.train regions --work FOLDER    # captions and simulated regions
+    python -m recipes.clip.train tuned   --work FOLDER    # goes on from regions: what saliency needs
 
 The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
 interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
@@ -27,14 +27,15 @@ from medclipsam_utils.models.words import WordTokenizer
 from medclipsam_utils.runs.checkpoints import Checkpoints
 from medclipsam_utils.runs.files import write_json
 
-from .clip_batches import Batch, ClipImages, draw_batch, shrink
-from .clip_losses import image_text_loss, region_text_loss
-from .clip_patches import encode_patches, patch_features
-from .clip_text import encode_captions, hide_words, pretrain_text, vocabulary
-from .clip_validation import validate
-from .optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
-from .run_files import finished, machine
-from .simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
+from ..data.images import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
+from ..machine import machine
+from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
+from ..training.stages import checkpoint_file, finished, weights_file
+from .batches import Batch, ClipImages, draw_batch, shrink
+from .losses import image_text_loss, region_text_loss
+from .patches import encode_patches, patch_features
+from .text import encode_captions, hide_words, pretrain_text, vocabulary
+from .validation import validate
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(settings: Settings, work: Path) -> Path:
     """Run a stage to its end; write ``tiny_clip_STAGE.safetensors`` and ``.json`` to ``work`` and return the former."""
-    if settings.starts_from and not checkpoint_file(settings.stage, work).exists():
-        finished(checkpoint_file(settings.starts_from, work))  # asked before images are drawn, which takes minutes
+    if settings.starts_from and not checkpoint_file("clip", settings.stage, work).exists():
+        # We ask before images are drawn, which takes minutes.
+        finished(checkpoint_file("clip", settings.starts_from, work))
     print(f"stage {settings.stage}: simulated images", flush=True)
     images = shrink(load_images(work / "data", FIRST_TRAINING_SEED, settings.seeds_per_task))
     held_out = shrink(load_images(work / "data", FIRST_VALIDATION_SEED, min(250, settings.seeds_per_task)))
@@ -116,7 +118,7 @@ def train(settings: Settings, work: Path) -> Path:
     trainer = Trainer(settings, tokenizer, work)
     trainer.run(images, held_out)
 
-    weights = work / f"tiny_clip_{settings.stage}.safetensors"
+    weights = weights_file("clip", settings.stage, work)
     results = {"settings": asdict(settings), "minutes": round(trainer.seconds / 60, 1), **machine(),
                "validation": validate(trainer.average.module, tokenizer, held_out)}  # fmt: skip
     save_tiny_clip(weights, trainer.average.module, tokenizer.vocabulary, results)
@@ -139,7 +141,7 @@ class Trainer:
         self.average = moving_average(self.clip, settings.average)
         self.optimizer = self._optimizer()
         self.work = work
-        self.checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
+        self.checkpoints = Checkpoints(checkpoint_file("clip", settings.stage, work), asdict(settings))
 
     def _optimizer(self) -> Optimizers:
         settings, scales = self.settings, [self.clip.logit_scale, self.clip.logit_bias, self.region_bias]
@@ -153,7 +155,7 @@ class Trainer:
             self._restore(state)
             print(f"going on from step {self.step}", flush=True)
         elif settings.starts_from:
-            before = finished(checkpoint_file(settings.starts_from, self.work))
+            before = finished(checkpoint_file("clip", settings.starts_from, self.work))
             start_from(self.clip, self.average, before["average"])
             self.region_bias.data.copy_(before["region_bias"])
         else:
@@ -221,10 +223,6 @@ class Trainer:
         self.region_bias.data.copy_(state["region_bias"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
-
-
-def checkpoint_file(stage: str, work: Path) -> Path:
-    return work / f"tiny_clip_{stage}.pt"
 
 
 if __name__ == "__main__":

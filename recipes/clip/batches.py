@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, PATCH_SIZE, STD
 
-from .caption_facts import Caption, draw_caption, image_facts, judge
-from .simulated_data import Images
+from ..data.captions import Caption, draw_caption, image_facts, judge
+from ..data.images import Images
 
 GRID = IMAGE_SIZE // PATCH_SIZE
 
@@ -27,7 +27,7 @@ class ClipImages:
     Attributes:
         pixels: uint8 [N, 128, 128]; image 2 i shows the target, image 2 i + 1 is its counterfactual without it.
         masks: uint8 [N, 128, 128], the share of each pixel that is target, of 255.
-        facts: for each image, what is known about it (see ``simulated_data.Images``).
+        facts: for each image, what is known about it (see ``data/images.py``).
         pairs: for each task, the indices of its images with the target.
     """
 
@@ -46,7 +46,7 @@ class Batch:
         captions: the C captions.
         verdict: int8 [B, C] of TRUE, FALSE, UNKNOWN.
         same_organ: bool [B, C].
-        names_target: bool [C], see ``clip_losses.region_text_loss``.
+        names_target: bool [C], see :func:`~recipes.clip.losses.region_text_loss`.
         kept: int64 [B, N], the patches that the image tower sees; None for all.
         inside, outside: bool [B, N], patches of the target and patches that have nothing of it.
     """

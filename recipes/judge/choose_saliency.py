@@ -1,11 +1,11 @@
 """Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, β, σ², clusters and margin.
 
-    python -m recipes.choose_saliency --clip tiny --sam tiny --images 25
+    python -m recipes.judge.choose_saliency --clip tiny --sam tiny --images 25
 
 Every setting is tried on the same images, and the best mean of the DSC after SAM and of the pointing game wins: a map
 that points beside the target explains nothing, whatever mask comes of it. Settings by which the prompt for another
 organ covers the target as well as the right one are left out: their map does not listen. What is printed for the best
-of many is too good; ``evaluate.py`` measures it again on other seeds.
+of many is too good; ``report.py`` measures it again on other seeds.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage
 from medclipsam_utils.tasks import PROMPT_KINDS
 
-from .evaluate import say
-from .evaluate_saliency import (
+from ..data.cases import Case, target_cases
+from ..data.images import FIRST_VALIDATION_SEED
+from .report import say
+from .saliency import (
     BATCH,
     CLUSTERS,
     MARGINS,
@@ -34,9 +36,7 @@ from .evaluate_saliency import (
     segment_from_mask,
     text_features,
 )
-from .evaluation_cases import Case, target_cases
-from .evaluation_tables import column, summarise, table
-from .simulated_data import FIRST_VALIDATION_SEED
+from .tables import column, summarise, table
 
 MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage", "coverage, less other organ's")
 RANKED_BY = ("DSC after SAM", "pointing")

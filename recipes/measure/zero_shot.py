@@ -1,6 +1,6 @@
 """Measure the whole way from a sentence to a mask on held-out simulated images, part by part.
 
-    python -m recipes.zero_shot --work FOLDER --results medclipsam_utils/results/zero_shot.json
+    python -m recipes.measure.zero_shot --work FOLDER --results medclipsam_utils/results/zero_shot.json
 
 Five parts for each task, in DSC and NSD of every image. **components_added**: what each stage adds, in the order of the
 paper's ablation, beside a filled box and a rule that knows no words. **saliency_methods**: M2IB, GradCAM, gScoreCAM and
@@ -36,12 +36,12 @@ from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_mask, predict_mask
 
-from .evaluate_sam import fill_boxes
-from .evaluation_cases import Case, target_cases
+from ..data.cases import Case, target_cases
+from ..judge.sam import fill_boxes
+from ..judge.wordless_rule import largest_dark_spots
+from ..machine import machine
 from .parts import measure, options_of
-from .run_files import machine
 from .saliency_checks import as_preset
-from .wordless_rule import largest_dark_spots
 
 MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
 HALF = 0.5  # where the bare map is cut

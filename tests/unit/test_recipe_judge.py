@@ -22,10 +22,12 @@ from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
-from recipes import choose_saliency, evaluate, evaluate_saliency
-from recipes.evaluate_clip import classify_findings, classify_tasks, presence, retrieval
-from recipes.evaluate_saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, score_map
-from recipes.evaluate_sam import (
+from recipes.data.cases import Case, real_cases, rotated, simulated_cases, target_cases, with_target
+from recipes.judge import choose_saliency, report
+from recipes.judge import saliency as judged_saliency
+from recipes.judge.clip import classify_findings, classify_tasks, presence, retrieval
+from recipes.judge.saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, score_map
+from recipes.judge.sam import (
     COLUMNS,
     TRUE_BOX,
     fill_boxes,
@@ -35,9 +37,8 @@ from recipes.evaluate_sam import (
     segment_zoomed,
     view_around,
 )
-from recipes.evaluation_cases import Case, real_cases, rotated, simulated_cases, target_cases, with_target
-from recipes.evaluation_tables import compare, show, show_difference, summarise, summarise_statistic, table
-from recipes.wordless_rule import largest_dark_spots
+from recipes.judge.tables import compare, show, show_difference, summarise, summarise_statistic, table
+from recipes.judge.wordless_rule import largest_dark_spots
 
 ROWS, COLUMNS_OF_PIXELS = np.mgrid[:64, :64]
 UNKNOWN_WORDS = "ignore::medclipsam_utils.models.UnknownWordWarning"
@@ -279,7 +280,7 @@ class TestSaliencyMap:
     def test_directions_from_the_absent_prompt(self):
         clip = Dictionary()
         plain, against = (
-            evaluate_saliency.text_features(clip, "lung_ct", saliency.Preset(("P0",), 5, 0.1, against_absent=value))
+            judged_saliency.text_features(clip, "lung_ct", saliency.Preset(("P0",), 5, 0.1, against_absent=value))
             for value in (False, True)
         )
         assert list(plain) == list(against) == ["right", "absent", "other organ"]
@@ -362,7 +363,7 @@ class TestRun:
     CHEAP = {task: Preset(saliency.Preset(("P0",), 5, 0.1, samples=1), clusters=3, margin=0.1) for task in TASKS}  # noqa: RUF012
 
     def test_end_to_end(self, models, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(evaluate, "PRESETS", self.CHEAP)
+        monkeypatch.setattr(report, "PRESETS", self.CHEAP)
         (case, other) = simulated_cases("brain_mri", [1, 2])["glioma"]
         for kind in ("images", "masks"):
             (tmp_path / "brain_mri" / kind).mkdir(parents=True)
@@ -370,7 +371,7 @@ class TestRun:
             Image.fromarray(item.image[:, 20:]).save(tmp_path / "brain_mri" / "images" / f"{name}.png")
             Image.fromarray(item.mask[:, 20:]).save(tmp_path / "brain_mri" / "masks" / f"{name}.png")
         output = tmp_path / "results.json"
-        evaluate.main(
+        report.main(
             ["--clip", models[0], "--sam", models[1], "--images", "2", "--first-seed", "3", "--output", str(output),
              "--real", str(tmp_path)]
         )  # fmt: skip
@@ -396,12 +397,12 @@ class TestRun:
     @pytest.mark.parametrize("options", [["--images", "1"], ["--first-seed", "499999"], ["--quick", "--images", "5"]])
     def test_seeds_that_were_learned_from_are_refused(self, options, capsys):
         with pytest.raises(SystemExit):
-            evaluate.main(options)
+            report.main(options)
         assert "error" in capsys.readouterr().err
 
     def test_a_folder_without_images_is_refused(self, models, tmp_path):
         with pytest.raises(ValueError, match="no task with two images"):
-            evaluate.evaluate_real(load_clip(models[0]), load_sam(models[1]), tmp_path)
+            report.evaluate_real(load_clip(models[0]), load_sam(models[1]), tmp_path)
 
     def test_choosing_uses_validation_seeds(self, models, monkeypatch, capsys):
         seeds = []

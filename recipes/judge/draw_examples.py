@@ -1,4 +1,4 @@
-"""Draw what the small models do with one image of each task: ``python -m recipes.draw_examples PICTURE``.
+"""Draw what the small models do with one image of each task: ``python -m recipes.judge.draw_examples PICTURE``.
 
 The images are the first seeds of the evaluation, not chosen ones.
 """
@@ -16,8 +16,8 @@ from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
 from medclipsam_utils.visual_prompts import box_of, predict_mask
 
-from .evaluate_saliency import PRESETS, text_features
-from .evaluation_cases import target_cases
+from ..data.cases import target_cases
+from .saliency import PRESETS, text_features
 
 TITLES = ("map for the target", "map for its absence", "SAM, true box")
 

@@ -19,8 +19,8 @@ import torch
 from segment_anything.modeling import Sam
 from torch.nn import functional as F
 
-from .sam_examples import Example
-from .sam_prompts import ONE_POINT, Prompts
+from ..data.prompts import ONE_POINT, Prompts
+from .examples import Example
 
 WEIGHT_OF_THREE = 0.4  # beside the first mask, for prompts that leave no doubt; 1 for a single point
 

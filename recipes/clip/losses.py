@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .caption_facts import FALSE, TRUE
+from ..data.captions import FALSE, TRUE
 
 
 def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage, points_at
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
-from .evaluate_sam import fill_boxes, segment_zoomed
-from .evaluation_cases import Case
-from .evaluation_tables import column, compare, show, show_difference, summarise, table
+from ..data.cases import Case
+from .sam import fill_boxes, segment_zoomed
+from .tables import column, compare, show, show_difference, summarise, table
 from .wordless_rule import largest_dark_spots
 
 CLUSTERS = (2, 3)

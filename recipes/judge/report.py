@@ -1,9 +1,9 @@
 """Judges the small models on simulated images that no training and no choice of settings has seen.
 
-    python -m recipes.evaluate --output results.json
+    python -m recipes.judge.report --output results.json
 
 Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Seeds
-0, 1, 2 … belong to the evaluation (see ``simulated_data.py``). ``--real FOLDER`` adds real images: those in
+0, 1, 2 … belong to the evaluation (see ``data/images.py``). ``--real FOLDER`` adds real images: those in
 ``FOLDER/TASK/images`` with masks of the same stem in ``FOLDER/TASK/masks``.
 """
 
@@ -28,12 +28,12 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
 
-from . import evaluate_clip as clip_part
-from .evaluate_saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
-from .evaluate_sam import sam_table, score_sam, summarise_sam
-from .evaluation_cases import Case, real_cases, simulated_cases, with_target
-from .run_files import machine
-from .simulated_data import FIRST_VALIDATION_SEED
+from ..data.cases import Case, real_cases, simulated_cases, with_target
+from ..data.images import FIRST_VALIDATION_SEED
+from ..machine import machine
+from . import clip as clip_part
+from .saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
+from .sam import sam_table, score_sam, summarise_sam
 
 QUICK_IMAGES = 4
 TITLES = {

@@ -14,8 +14,8 @@ from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
 from medclipsam_utils.saliency import mean_features
 
-from .clip_batches import GRID, ClipImages, normalise
-from .clip_patches import encode_patches, patch_features
+from .batches import GRID, ClipImages, normalise
+from .patches import encode_patches, patch_features
 
 
 def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages) -> dict[str, dict[str, float]]:

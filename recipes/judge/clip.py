@@ -19,8 +19,8 @@ from medclipsam_utils.models import Clip
 from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.simulate import FINDINGS
 
-from .evaluation_cases import Case, rotated
-from .evaluation_tables import show, summarise, summarise_statistic, table
+from ..data.cases import Case, rotated
+from .tables import show, summarise, summarise_statistic, table
 
 Features = dict[str, np.ndarray]  # by finding, float32 [n seeds, D], rows of length 1
 

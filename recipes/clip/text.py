@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.words import PADDING, UNKNOWN, WordTokenizer, split_words
 
-from .caption_facts import FACTS, SILENT, Caption, draw_caption
+from ..data.captions import FACTS, SILENT, Caption, draw_caption
 
 
 def vocabulary(facts: Sequence[Mapping]) -> list[str]:

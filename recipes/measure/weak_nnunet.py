@@ -1,6 +1,6 @@
 """A real, small run of nnU-Net v2 on pseudo-labels: what the chapter on weak supervision shows.
 
-    python -m recipes.weak_nnunet --work FOLDER --results medclipsam_utils/results/weak_nnunet.json
+    python -m recipes.measure.weak_nnunet --work FOLDER --results medclipsam_utils/results/weak_nnunet.json
 
 Simulated chest films of 128 × 128 pixels, labelled by the zero-shot method; plan, training in cycles, and prediction by
 every kept model are nnU-Net's own. It takes some minutes on two processor cores; how good nnU-Net is with days on a GPU
@@ -23,7 +23,7 @@ from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.weak import EnsemblePrediction, make_pseudo_labels
 from medclipsam_utils.weak.nnunet import NNUNetConfig, export_dataset, plan, predict, train
 
-from .run_files import machine
+from ..machine import machine
 
 TASK, SIZE, DATASET = "lung_xray", 128, 1
 TRAINING, HELD_OUT = range(2_700_000, 2_700_060), range(445_000, 445_024)

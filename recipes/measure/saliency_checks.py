@@ -1,6 +1,6 @@
 """Measure saliency on held-out simulated images: methods beside each other, and every sanity check.
 
-    python -m recipes.saliency_checks --work FOLDER --results medclipsam_utils/results/saliency_checks.json
+    python -m recipes.measure.saliency_checks --work FOLDER --results medclipsam_utils/results/saliency_checks.json
 
 Five parts for each task. **methods**: does the peak lie on the target, for M2IB as published, for each change that the
 settings of the small CLIP make to it, and for the baselines? **prompts**: the right words against others.
@@ -45,11 +45,11 @@ from medclipsam_utils.saliency import (
 )
 from medclipsam_utils.simulate import FINDINGS, simulate
 
-from .evaluate_saliency import OTHER_TASK
-from .evaluation_cases import Case, target_cases
+from ..data.cases import Case, target_cases
+from ..data.images import FIRST_VALIDATION_SEED
+from ..judge.saliency import OTHER_TASK
+from ..machine import machine
 from .parts import measure, options_of, short
-from .run_files import machine
-from .simulated_data import FIRST_VALIDATION_SEED
 
 MODEL = "tiny"
 WITHOUT_REGIONS = "tiny-base"

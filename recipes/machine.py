@@ -1,4 +1,4 @@
-"""The end of one stage as the start of another, and what a results file says about the machine."""
+"""What a results file says about the machine that made it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-
-def finished(path: Path) -> dict[str, Any]:
-    """The state at the end of a run, whatever its settings; FileNotFoundError if it is not at its end."""
-    state = torch.load(path, weights_only=True) if path.exists() else None
-    if state is None or state["step"] < state["settings"]["steps"]:
-        raise FileNotFoundError(f"{path} is not at its end: train that stage first")
-    return state
 
 
 def machine() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Measure the third stage on held-out simulated images: does a segmenter that learned from masks beat these masks?
 
-    python -m recipes.weak_supervision --work FOLDER --results medclipsam_utils/results/weak_supervision.json
+    python -m recipes.measure.weak_supervision --work FOLDER --results medclipsam_utils/results/weak_supervision.json
 
 For each task: **pseudo_labels** segments a training set without labels, and says how good the masks are and whether
 their agreement tells it. **training** trains a U-Net around the image tower of the CLIP on the trusted masks and, as
@@ -38,9 +38,9 @@ from medclipsam_utils.weak import (
     train_segmenter,
 )
 
-from .evaluation_cases import Case, target_cases
+from ..data.cases import Case, target_cases
+from ..machine import machine
 from .parts import measure, options_of, short
-from .run_files import machine
 
 MODEL = "tiny"
 TOLERANCE = 2.0  # of NSD, in pixels

@@ -1,6 +1,6 @@
 """Fine-tune the small CLIP with each contrastive loss, several times, and compare retrieval on held-out pairs.
 
-    python -m recipes.finetune_losses --work FOLDER --results medclipsam_utils/results/finetune_losses.json
+    python -m recipes.measure.finetune_losses --work FOLDER --results medclipsam_utils/results/finetune_losses.json
 
 The small CLIP goes on from its shipped weights with captions of the detailed kind, P3. The blocks of its image tower
 stay as they are (see ``medclipsam_utils.finetune.FrozenBlocks``), so that one training takes a minute. What is compared
@@ -32,8 +32,8 @@ from medclipsam_utils.metrics import retrieval_accuracy
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.runs.files import write_json
 
+from ..machine import machine
 from .parts import options_of
-from .run_files import machine
 
 START = "tiny"
 CAPTION_KIND = "P3"

@@ -1,7 +1,7 @@
 """Train the small SAM (``medclipsam_utils/models/tiny_sam.py``) from simulated images, on one CPU core.
 
-    python -m recipes.train_sam coarse --work FOLDER    what boxes and points mean, and rough contours
-    python -m recipes.train_sam fine   --work FOLDER    goes on from coarse: contours
+    python -m recipes.sam.train coarse --work FOLDER    what boxes and points mean, and rough contours
+    python -m recipes.sam.train fine   --work FOLDER    goes on from coarse: contours
 
 The same command continues an interrupted training: all that a step draws follows from the seed and the number of the
 step, so that with the checkpoint (weights, their average, the optimizer's state, the number of the step) the result is
@@ -29,12 +29,13 @@ from segment_anything.modeling import Sam
 from medclipsam_utils.runs.checkpoints import Checkpoints
 from medclipsam_utils.runs.files import write_json
 
-from .optimizers import moving_average, muon_and_adamw, rate_share, start_from
-from .run_files import finished, machine
-from .sam_evaluation import evaluate
-from .sam_examples import Sampling, draw_example, index_by_task
-from .sam_steps import batch_loss
-from .simulated_data import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
+from ..data.images import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
+from ..machine import machine
+from ..training.optimizers import moving_average, muon_and_adamw, rate_share, start_from
+from ..training.stages import checkpoint_file, finished, weights_file
+from .examples import Sampling, draw_example, index_by_task
+from .steps import batch_loss
+from .validation import evaluate
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,10 @@ def new_model(settings: Settings) -> Sam:
 
 def train(settings: Settings, work: Path, data: Path, stop_after: int | None = None) -> Training:
     """Train to the end, or until ``stop_after`` steps are done, from the checkpoint in ``work`` if there is one."""
-    checkpoints = Checkpoints(checkpoint_file(settings.stage, work), asdict(settings))
+    checkpoints = Checkpoints(checkpoint_file("sam", settings.stage, work), asdict(settings))
     state, before = checkpoints.load(), None
     if state is None and settings.starts_from:  # asked before images are drawn, which takes minutes
-        before = finished(checkpoint_file(settings.starts_from, work))
+        before = finished(checkpoint_file("sam", settings.starts_from, work))
     images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
     held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
     training, groups = Training(settings, new_model(settings)), index_by_task(images)
@@ -196,10 +197,6 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
     return training
 
 
-def checkpoint_file(stage: str, work: Path) -> Path:
-    return work / f"tiny_sam_{stage}.pt"
-
-
 def report(training: Training, recent: list[float]) -> None:
     settings, seconds = training.settings, np.mean(training.step_seconds[-len(recent) :])
     left = (settings.steps - training.step) * seconds / 60
@@ -217,7 +214,7 @@ def write_results(training: Training, held_out: Images, work: Path) -> None:
     model, settings = training.average.module.eval(), training.settings
     tenth = max(1, settings.steps // 10)
     results = {
-        "recipe": f"python -m recipes.train_sam {settings.stage}",
+        "recipe": f"python -m recipes.sam.train {settings.stage}",
         "data": "simulated images of medclipsam_utils.simulate; no real image",
         "seeds": {"training": [FIRST_TRAINING_SEED, settings.seeds_per_task], "validation": FIRST_VALIDATION_SEED},
         "settings": asdict(settings),
@@ -227,7 +224,7 @@ def write_results(training: Training, held_out: Images, work: Path) -> None:
         "loss": {"first": float(np.mean(training.losses[:tenth])), "last": float(np.mean(training.losses[-tenth:]))},
         "validation": evaluate(model, held_out, settings.final_validate_images),
     }
-    weights = work / f"tiny_sam_{settings.stage}.safetensors"
+    weights = weights_file("sam", settings.stage, work)
     save_tiny_sam(weights, model, results)
     write_json(weights.with_suffix(".json"), {**results, "while_training": training.validation})
     print(json.dumps(results["validation"], indent=1, ensure_ascii=False), flush=True)

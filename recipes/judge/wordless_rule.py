@@ -8,7 +8,7 @@ from skimage.segmentation import clear_border
 
 from medclipsam_utils.postprocess import largest_components
 
-from .evaluation_cases import LEAST_SHARE
+from ..data.cases import LEAST_SHARE
 
 
 def largest_dark_spots(image: np.ndarray, count: int) -> np.ndarray:

@@ -15,9 +15,9 @@ from segment_anything import SamPredictor
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.visual_prompts import box_of, predict_mask
 
-from .evaluation_cases import Case
-from .evaluation_tables import column, compare, show, show_difference, summarise, table
-from .sam_prompts import points_in
+from ..data.cases import Case
+from ..data.prompts import points_in
+from .tables import column, compare, show, show_difference, summarise, table
 
 TRUE_BOX, MOVED, OUTWARD = "true box", "box, sides ± 10 %", "box, sides out 0–30 %"
 ZOOMED = "true box, zoomed"

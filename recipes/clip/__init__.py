@@ -1,0 +1,1 @@
+"""Train the small CLIP: ``python -m recipes.clip.train STAGE``."""

@@ -1,0 +1,1 @@
+"""Train the small SAM: ``python -m recipes.sam.train STAGE``."""

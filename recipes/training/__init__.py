@@ -1,0 +1,1 @@
+"""What the trainings of the small CLIP and the small SAM share."""
