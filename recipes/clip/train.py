@@ -27,7 +27,8 @@ from medclipsam_utils.models.words import WordTokenizer
 from medclipsam_utils.runs.checkpoints import Checkpoints
 from medclipsam_utils.runs.files import write_json
 
-from ..data.images import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, load_images
+from ..data.images import load_images
+from ..data.seeds import SEEDS
 from ..machine import machine
 from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
 from ..training.stages import checkpoint_file, finished, weights_file
@@ -36,6 +37,8 @@ from .losses import image_text_loss, region_text_loss
 from .patches import encode_patches, patch_features
 from .text import encode_captions, hide_words, pretrain_text, vocabulary
 from .validation import validate
+
+TRAINING, VALIDATION = SEEDS["training"].seeds.start, SEEDS["validation"].seeds.start
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,8 @@ def train(settings: Settings, work: Path) -> Path:
         # We ask before images are drawn, which takes minutes.
         finished(checkpoint_file("clip", settings.starts_from, work))
     print(f"stage {settings.stage}: simulated images", flush=True)
-    images = shrink(load_images(work / "data", FIRST_TRAINING_SEED, settings.seeds_per_task))
-    held_out = shrink(load_images(work / "data", FIRST_VALIDATION_SEED, min(250, settings.seeds_per_task)))
+    images = shrink(load_images(work / "data", TRAINING, settings.seeds_per_task))
+    held_out = shrink(load_images(work / "data", VALIDATION, min(250, settings.seeds_per_task)))
     tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
     trainer = Trainer(settings, tokenizer, work)
     trainer.run(images, held_out)

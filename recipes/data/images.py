@@ -4,7 +4,7 @@ Every seed is drawn twice: with a finding, and without the target (for the tumou
 finding is all that differs between the two images). A shard is one ``.npz`` of 250 seeds; shards are drawn in parallel,
 written atomically, and a call that finds them all there reads them only.
 
-Seeds below :data:`FIRST_VALIDATION_SEED` belong to the chapters, the tests and the evaluation. No training sees them.
+Which seeds belong to whom stands in ``seeds.py``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import numpy as np
 from medclipsam_utils import TASKS, simulate
 from medclipsam_utils.simulate import FINDINGS
 
-FIRST_VALIDATION_SEED = 500_000  # settings are chosen on these
-FIRST_TRAINING_SEED = 1_000_000
 SEEDS_PER_SHARD = 250
 SIZE = 256
 

@@ -25,7 +25,7 @@ from medclipsam_utils.saliency import coverage
 from medclipsam_utils.tasks import PROMPT_KINDS
 
 from ..data.cases import Case, target_cases
-from ..data.images import FIRST_VALIDATION_SEED
+from ..data.seeds import SEEDS
 from .report import say
 from .saliency import (
     BATCH,
@@ -116,8 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
     presets = grid(options.kinds, options.layers, options.betas, options.variances)
     for task in options.tasks:
-        seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + options.images)
-        cases = target_cases(task, seeds)
+        cases = target_cases(task, SEEDS["validation"].first(options.images))
         rows = score_presets(clip, predictor, task, cases, presets)
         print(f"## {task}: {len(cases)} simulated validation images\n\n{best_table(rows, options.top)}\n", flush=True)
 

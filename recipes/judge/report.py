@@ -2,9 +2,9 @@
 
     python -m recipes.judge.report --output results.json
 
-Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Seeds
-0, 1, 2 … belong to the evaluation (see ``data/images.py``). ``--real FOLDER`` adds real images: those in
-``FOLDER/TASK/images`` with masks of the same stem in ``FOLDER/TASK/masks``.
+Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Its
+seeds are the judge's in ``data/seeds.py``. ``--real FOLDER`` adds real images: those in ``FOLDER/TASK/images`` with
+masks of the same stem in ``FOLDER/TASK/masks``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
 
 from ..data.cases import Case, real_cases, simulated_cases, with_target
-from ..data.images import FIRST_VALIDATION_SEED
+from ..data.seeds import SEEDS
 from ..machine import machine
 from . import clip as clip_part
 from .saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
 from .sam import sam_table, score_sam, summarise_sam
 
 QUICK_IMAGES = 4
+OWN, VALIDATION = SEEDS["judge"].seeds, SEEDS["validation"].seeds
 TITLES = {
     "sam": "SAM, told where the target is (DSC)",
     "presence": "CLIP: is the target there?",
@@ -178,19 +179,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
     parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
-    parser.add_argument("--first-seed", type=int, default=0, help="below the validation seeds; 0 if not given")
+    parser.add_argument("--first-seed", type=int, default=OWN.start, help="below the validation seeds; %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file for every number")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="also write each table to a file, for the book")
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="also measure the real images in this folder")
     parser.add_argument("--processes", type=int, default=1, help="tasks that are measured at once; 1 if not given")
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--images", type=int, default=100, help="seeds a task, 2 or more")
+    amount.add_argument("--images", type=int, default=len(OWN), help="seeds per task, 2 or more")
     amount.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES} seeds a task, to see it run")
     options = parser.parse_args(arguments)
     n_seeds = QUICK_IMAGES if options.quick else options.images
     end = options.first_seed + n_seeds
-    if n_seeds < 2 or options.first_seed < 0 or end > FIRST_VALIDATION_SEED:
-        parser.error(f"choose 2 seeds or more, from 0 to {FIRST_VALIDATION_SEED - 1}: later ones were learned from")
+    if n_seeds < 2 or options.first_seed < 0 or end > VALIDATION.start:
+        parser.error(f"choose 2 seeds or more, from 0 to {VALIDATION.start - 1}: later ones were learned from")
 
     started = time.monotonic()
     clip, predictor = load_clip(options.clip), load_sam(options.sam)

@@ -32,6 +32,7 @@ from medclipsam_utils.metrics import retrieval_accuracy
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.runs.files import write_json
 
+from ..data.seeds import SEEDS
 from ..machine import machine
 from .parts import options_of
 
@@ -50,9 +51,9 @@ TOP = (1, 2)
 class Sizes:
     """How much is trained and measured. First seeds are of simulated images; each seed is one pair of every task."""
 
-    first_training: int = 3_000_000
-    first_validation: int = 500_000
-    first_held_out: int = 400_000
+    first_training: int = SEEDS["losses training"].seeds.start
+    first_validation: int = SEEDS["validation"].seeds.start
+    first_held_out: int = SEEDS["losses held out"].seeds.start
     training: int = 1000
     validation: int = 250
     held_out: int = 250

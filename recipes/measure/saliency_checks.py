@@ -46,7 +46,7 @@ from medclipsam_utils.saliency import (
 from medclipsam_utils.simulate import FINDINGS, simulate
 
 from ..data.cases import Case, target_cases
-from ..data.images import FIRST_VALIDATION_SEED
+from ..data.seeds import SEEDS
 from ..judge.saliency import OTHER_TASK
 from ..machine import machine
 from .parts import measure, options_of, short
@@ -63,7 +63,7 @@ ALPHA = 0.05
 class Sizes:
     """How many seeds of each task a part looks at."""
 
-    first_held_out: int = 410_000
+    first_held_out: int = SEEDS["saliency held out"].seeds.start
     held_out: int = 120
     slow: int = 40  # for what encodes an image often, or runs many blocks
     forgetting: int = 20
@@ -173,8 +173,8 @@ def presence(task: str, sizes: Sizes) -> dict[str, Any]:
     """Scores of held-out images with and without the target, by a test calibrated on validation images."""
     clip = load_clip(MODEL)
     without, known = FINDINGS[task][-1], TASKS[task]
-    first = FIRST_VALIDATION_SEED + 1000
-    calibration = [simulate(task, seed, finding=without).image for seed in range(first, first + sizes.calibration)]
+    seeds = SEEDS["presence calibration"].first(sizes.calibration)
+    calibration = [simulate(task, seed, finding=without).image for seed in seeds]
     test = calibrate_presence(clip, known.prompts["P2"], known.absent_prompt, calibration)
     images = [case.image for case in held_out(task, sizes, sizes.held_out)]
     seeds = range(sizes.first_held_out, sizes.first_held_out + sizes.held_out)
@@ -193,7 +193,7 @@ def tuning(task: str, sizes: Sizes) -> dict[str, Any]:
     preset = PRESETS[MODEL][task]
     others = {"samples": preset.samples, "standardize": True, "against_absent": preset.against_absent}
     grid = preset_grid([preset.prompts], sizes.layers, sizes.betas, sizes.variances, **others)
-    few = target_cases(task, range(FIRST_VALIDATION_SEED + 2000, FIRST_VALIDATION_SEED + 2000 + sizes.tuning))
+    few = target_cases(task, SEEDS["tuning"].first(sizes.tuning))
     images, masks = [case.image for case in few], [case.mask for case in few]
     trials = {
         "with masks": tune(clip, task, images, grid, masks, progress=False),

@@ -23,10 +23,11 @@ from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.weak import EnsemblePrediction, make_pseudo_labels
 from medclipsam_utils.weak.nnunet import NNUNetConfig, export_dataset, plan, predict, train
 
+from ..data.seeds import SEEDS
 from ..machine import machine
 
 TASK, SIZE, DATASET = "lung_xray", 128, 1
-TRAINING, HELD_OUT = range(2_700_000, 2_700_060), range(445_000, 445_024)
+TRAINING, HELD_OUT = SEEDS["nnU-Net training"].seeds, SEEDS["nnU-Net held out"].seeds
 CONFIG = NNUNetConfig(cycles=2, cycle_epochs=4, keep=2, iterations=25, val_iterations=2)
 
 

@@ -39,6 +39,7 @@ from medclipsam_utils.weak import (
 )
 
 from ..data.cases import Case, target_cases
+from ..data.seeds import SEEDS
 from ..machine import machine
 from .parts import measure, options_of, short
 
@@ -55,11 +56,11 @@ ONE_CYCLE = TrainingConfig(cycles=1, cycle_steps=350, keep=1)
 class Sizes:
     """How many seeds of each task are trained on and looked at, and for how long."""
 
-    first_training: int = 2_600_000
+    first_training: int = SEEDS["weak training"].seeds.start
     training: int = 2000
-    first_held_out: int = 444_000
+    first_held_out: int = SEEDS["weak held out"].seeds.start
     held_out: int = 200
-    first_validation: int = 447_000
+    first_validation: int = SEEDS["weak validation"].seeds.start
     validation: int = 200
     noise_training: int = 120
     config: TrainingConfig = LONG

@@ -37,6 +37,7 @@ from medclipsam_utils.tasks import PROMPT_KINDS
 from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_mask, predict_mask
 
 from ..data.cases import Case, target_cases
+from ..data.seeds import SEEDS
 from ..judge.sam import fill_boxes
 from ..judge.wordless_rule import largest_dark_spots
 from ..machine import machine
@@ -53,7 +54,7 @@ CHANNELS = 13  # of gScoreCAM, a tenth of the small CLIP's
 class Sizes:
     """How many seeds of each task are looked at."""
 
-    first_held_out: int = 430_000
+    first_held_out: int = SEEDS["pipeline held out"].seeds.start
     held_out: int = 100
 
 

@@ -29,13 +29,16 @@ from segment_anything.modeling import Sam
 from medclipsam_utils.runs.checkpoints import Checkpoints
 from medclipsam_utils.runs.files import write_json
 
-from ..data.images import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, Images, load_images
+from ..data.images import Images, load_images
+from ..data.seeds import SEEDS
 from ..machine import machine
 from ..training.optimizers import moving_average, muon_and_adamw, rate_share, start_from
 from ..training.stages import checkpoint_file, finished, weights_file
 from .examples import Sampling, draw_example, index_by_task
 from .steps import batch_loss
 from .validation import evaluate
+
+TRAINING, VALIDATION = SEEDS["training"].seeds.start, SEEDS["validation"].seeds.start
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,8 @@ def train(settings: Settings, work: Path, data: Path, stop_after: int | None = N
     state, before = checkpoints.load(), None
     if state is None and settings.starts_from:  # asked before images are drawn, which takes minutes
         before = finished(checkpoint_file("sam", settings.starts_from, work))
-    images = load_images(data, FIRST_TRAINING_SEED, settings.seeds_per_task, structures=True)
-    held_out = load_images(data, FIRST_VALIDATION_SEED, settings.validation_seeds_per_task, structures=True)
+    images = load_images(data, TRAINING, settings.seeds_per_task, structures=True)
+    held_out = load_images(data, VALIDATION, settings.validation_seeds_per_task, structures=True)
     training, groups = Training(settings, new_model(settings)), index_by_task(images)
     if state is not None:
         training.restore(state)
@@ -216,7 +219,7 @@ def write_results(training: Training, held_out: Images, work: Path) -> None:
     results = {
         "recipe": f"python -m recipes.sam.train {settings.stage}",
         "data": "simulated images of medclipsam_utils.simulate; no real image",
-        "seeds": {"training": [FIRST_TRAINING_SEED, settings.seeds_per_task], "validation": FIRST_VALIDATION_SEED},
+        "seeds": {"training": [TRAINING, settings.seeds_per_task], "validation": VALIDATION},
         "settings": asdict(settings),
         "steps": training.step,
         "minutes": round(sum(training.step_seconds) / 60, 1),

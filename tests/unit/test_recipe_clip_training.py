@@ -29,7 +29,7 @@ from recipes.training.optimizers import moving_average
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
 REGIONS, TUNED, BASE = (train.quick(train.STAGES[stage]) for stage in ("regions", "tuned", "base"))
-FIRST_SEEDS = (simulated.FIRST_TRAINING_SEED, simulated.FIRST_VALIDATION_SEED)
+FIRST_SEEDS = (train.TRAINING, train.VALIDATION)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def held_out(data):
-    return shrink(simulated.load_images(data, simulated.FIRST_VALIDATION_SEED, REGIONS.seeds_per_task))
+    return shrink(simulated.load_images(data, train.VALIDATION, REGIONS.seeds_per_task))
 
 
 def workplace(folder, data):

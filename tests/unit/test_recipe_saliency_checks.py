@@ -10,10 +10,9 @@ import pytest
 
 from medclipsam_utils.saliency import PRESETS, Preset
 from medclipsam_utils.tasks import TASKS
-from recipes.data.images import FIRST_VALIDATION_SEED
 from recipes.measure import parts
 from recipes.measure.parts import run_part
-from recipes.measure.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, Sizes, centre, check, ladder
+from recipes.measure.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, centre, check, ladder
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -27,10 +26,6 @@ def test_the_ladder_leads_from_the_paper_to_the_preset(task):
         for old, new in zip(list(steps.values())[:-1], list(steps.values())[1:], strict=True)
     ]
     assert sum(map(len, changed)) == len(set.union(*changed))  # nothing is changed twice
-
-
-def test_held_out_seeds_are_nobody_elses():
-    assert Sizes().first_held_out + Sizes().held_out <= FIRST_VALIDATION_SEED
 
 
 def test_the_middle_of_an_image():

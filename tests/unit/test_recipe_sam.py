@@ -33,7 +33,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(data):
-    return simulated.load_images(data, simulated.FIRST_TRAINING_SEED, 2, structures=True)
+    return simulated.load_images(data, train.TRAINING, 2, structures=True)
 
 
 class TestPrompts:
