@@ -1,1 +1,1 @@
-"""The programs that train the small models, judge them and measure what the chapters show; none is installed."""
+"""Train the small models, judge them, and measure what the chapters show; ``recipes/all.sh`` does it all in order."""

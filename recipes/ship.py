@@ -28,27 +28,29 @@ SAM_SOURCE, SAM_TARGET = "tiny_sam_fine.safetensors", "tiny_sam.safetensors"
 LOGS = Path(__file__).parent / "results"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", type=Path, required=True, help="the --work folder of clip/train.py")
     parser.add_argument("--sam", type=Path, required=True, help="the --work folder of sam/train.py")
-    options = parser.parse_args()
-    FOLDER.mkdir(exist_ok=True)
-    LOGS.mkdir(exist_ok=True)
+    parser.add_argument("--weights", type=Path, default=FOLDER, metavar="FOLDER", help="of the package if not given")
+    parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER", help="recipes/results if not given")
+    options = parser.parse_args(arguments)
+    options.weights.mkdir(parents=True, exist_ok=True)
+    options.logs.mkdir(parents=True, exist_ok=True)
     for source, target in CLIPS.items():
         header = read_header(options.clip / source, CLIP_FORMAT)
         clip = load_clip(options.clip / source)
-        save_tiny_clip(FOLDER / target, clip.model.half(), header["vocabulary"], header["trained"])
+        save_tiny_clip(options.weights / target, clip.model.half(), header["vocabulary"], header["trained"])
     header = read_header(options.sam / SAM_SOURCE, SAM_FORMAT)
-    save_tiny_sam(FOLDER / SAM_TARGET, load_sam(options.sam / SAM_SOURCE).model.half(), header["trained"])
+    save_tiny_sam(options.weights / SAM_TARGET, load_sam(options.sam / SAM_SOURCE).model.half(), header["trained"])
     for stage in CLIP_STAGES:
-        shutil.copy(options.clip / f"tiny_clip_{stage}.json", LOGS)
+        shutil.copy(options.clip / f"tiny_clip_{stage}.json", options.logs)
     for stage in SAM_STAGES:
-        shutil.copy(options.sam / f"tiny_sam_{stage}.json", LOGS)
-    files = sorted(FOLDER.glob("*.safetensors"))
+        shutil.copy(options.sam / f"tiny_sam_{stage}.json", options.logs)
+    files = sorted(options.weights.glob("*.safetensors"))
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (FOLDER / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {FOLDER}")
+    (options.weights / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {options.weights}")
 
 
 if __name__ == "__main__":

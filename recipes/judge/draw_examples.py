@@ -41,10 +41,10 @@ def draw(seed: int = SEEDS["judge"].seeds.start) -> Figure:
     return figure
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="file to write")
-    draw().savefig(parser.parse_args().picture, dpi=130, facecolor="white")
+    draw().savefig(parser.parse_args(arguments).picture, dpi=130, facecolor="white")
 
 
 if __name__ == "__main__":

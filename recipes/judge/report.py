@@ -182,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seed", type=int, default=OWN.start, help="below the validation seeds; %(default)s")
     parser.add_argument("--output", type=Path, help="JSON file for every number")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="also write each table to a file, for the book")
+    parser.add_argument("--only", nargs="+", choices=TITLES, default=TITLES, metavar="TABLE",
+                        help=f"which tables to write; all if not given: {', '.join(TITLES)}")  # fmt: skip
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="also measure the real images in this folder")
     parser.add_argument("--processes", type=int, default=1, help="tasks that are measured at once; 1 if not given")
     amount = parser.add_mutually_exclusive_group()
@@ -208,8 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
     if options.tables:
         options.tables.mkdir(parents=True, exist_ok=True)
-        for name, content in simulated_tables(results["simulated"]).items():
-            (options.tables / f"{name}.md").write_text(content + "\n", encoding="utf-8")
+        tables = simulated_tables(results["simulated"])
+        for name in options.only:
+            (options.tables / f"{name}.md").write_text(tables[name] + "\n", encoding="utf-8")
     if options.real:
         results["real"] = evaluate_real(clip, predictor, options.real)
         print(f"\n{real_report(results['real'])}")
