@@ -1,4 +1,4 @@
-"""What a results file says about the machine that made it."""
+"""Describe the machine for the results file that it makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def machine() -> dict[str, Any]:
-    """Processor, threads and torch version, for the results file."""
+    """Name the processor, the number of threads and the version of torch."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {"processor": names[0] if names else platform.processor(), "threads": torch.get_num_threads(),
             "torch": torch.__version__}  # fmt: skip

@@ -1,4 +1,7 @@
-"""The batches of the small CLIP: pairs of images with and without the target, drawn from the step's own generator."""
+"""Draw the batches of the small CLIP: pairs of images with and without the target.
+
+Each step has a generator of its own, so that a run that was interrupted draws what it would have drawn.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ GRID = IMAGE_SIZE // PATCH_SIZE
 
 @dataclass(frozen=True, eq=False)
 class ClipImages:
-    """Images at the size that the small CLIP sees.
+    """Hold images at the size that the small CLIP sees.
 
     Attributes:
         pixels: uint8 [N, 128, 128]; image 2 i shows the target, image 2 i + 1 is its counterfactual without it.
-        masks: uint8 [N, 128, 128], the share of each pixel that is target, of 255.
+        masks: uint8 [N, 128, 128], the fraction of each pixel that is target, times 255.
         facts: for each image, what is known about it (see ``data/images.py``).
         pairs: for each task, the indices of its images with the target.
     """
@@ -39,7 +42,7 @@ class ClipImages:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Everything that one step sees. B images, C captions, N patches that are kept.
+    """Hold everything that one step sees: B images, C captions, N patches that are kept.
 
     Attributes:
         pixels: float32 [B, 3, 128, 128], normalised.
@@ -73,7 +76,7 @@ def shrink(images: Images) -> ClipImages:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Grey images [B, 1, H, W], 0 … 1, as the small CLIP sees them: [B, 3, H, W]."""
+    """Turn grey images [B, 1, H, W], 0 … 1, into what the small CLIP sees: [B, 3, H, W]."""
     return ((pixels - MEAN[0]) / STD[0]).expand(-1, 3, -1, -1)
 
 
@@ -90,15 +93,15 @@ def draw_batch(
     keep: float,
     rng: np.random.Generator,
 ) -> Batch:
-    """One batch.
+    """Draw one batch.
 
     Args:
         images: what to draw from.
-        pairs_per_task: how many pairs of each task.
-        captions_per_image: 1.25 is one for each image and a second one for every fourth.
-        keep: share of the patches that the image tower sees. The two images of a pair keep the same ones, so that what
-            is kept says nothing about which of the two it is, and the patches of a small target are among them.
-        rng: decides everything.
+        pairs_per_task: number of pairs of each task.
+        captions_per_image: number of captions; 1.25 is one for each image and a second one for every fourth.
+        keep: fraction of the patches that the image tower sees. The two images of a pair keep the same ones, so that
+            what is kept says nothing about which of the two it is, and the patches of a small target are among them.
+        rng: generator that decides everything.
     """
     drawn = [rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()]
     first = np.concatenate(drawn)
@@ -107,10 +110,10 @@ def draw_batch(
     masks = torch.from_numpy(images.masks[chosen]).float()[:, None] / 255
     pixels, masks = _augment(pixels, masks, rng)
 
-    share = F.avg_pool2d(masks, PATCH_SIZE).flatten(1)  # (B, GRID²)
-    inside = (share > 0.4) | ((share > 0.08) & (share >= share.amax(1, keepdim=True)))
-    outside = share < 0.04
-    kept = _keep(share, keep, rng) if keep < 1 else None
+    covered = F.avg_pool2d(masks, PATCH_SIZE).flatten(1)  # (B, GRID²)
+    inside = (covered > 0.4) | ((covered > 0.08) & (covered >= covered.amax(1, keepdim=True)))
+    outside = covered < 0.04
+    kept = _keep(covered, keep, rng) if keep < 1 else None
     if kept is not None:
         inside, outside = inside.gather(1, kept), outside.gather(1, kept)
 
@@ -132,17 +135,17 @@ def draw_batch(
 
 
 def _names_target(caption: Caption) -> bool:
-    """The caption says that the target is there and speaks of the target, not of a finding beside it."""
+    """Whether a caption says that the target is there and speaks of it, not of a finding beside it."""
     present = caption.stated["present"] == "True"
     return present and (caption.stated["organ"] != "lungs" or caption.stated.get("finding", "clear") == "clear")
 
 
-def _keep(share: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
-    """Indices int64 [B, N] of kept patches, ascending, the same for both images of a pair."""
-    scores = torch.from_numpy(rng.random((len(share) // 2, share.shape[1]), dtype=np.float32))
-    shows_target = share[0::2] > 0.08  # the image with the target decides for both
+def _keep(covered: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
+    """Choose patches to keep: indices int64 [B, N], ascending, the same for both images of a pair."""
+    scores = torch.from_numpy(rng.random((len(covered) // 2, covered.shape[1]), dtype=np.float32))
+    shows_target = covered[0::2] > 0.08  # the image with the target decides for both
     lesion = shows_target & (shows_target.float().mean(1, keepdim=True) < 0.15)
-    count = round(keep * share.shape[1])
+    count = round(keep * covered.shape[1])
     kept = (scores + lesion.float()).topk(count, dim=1).indices.sort(dim=1).values
     return kept.repeat_interleave(2, dim=0)
 

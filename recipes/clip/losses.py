@@ -1,4 +1,4 @@
-"""The losses of the small CLIP: captions against whole images, and against the patches inside a simulated region.
+"""Compare captions with whole images, and with the patches inside a simulated region: the losses of the small CLIP.
 
 Both are the sigmoid loss of SigLIP (Zhai et al. 2023, eq. 1): every pair of image (or patch) and caption is a yes-or-no
 question of its own, so that one caption may be true of many images.
@@ -13,7 +13,7 @@ from ..data.captions import FALSE, TRUE
 
 
 def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tensor:
-    """Mean over the true pairs, plus mean over the false ones: ¾ of it within the organ, ¼ across organs.
+    """Take the mean over the true pairs plus that over the false ones: ¾ of it within the organ, ¼ across organs.
 
     Args:
         logits: float32 [images, captions].
@@ -27,7 +27,7 @@ def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tens
 
 
 def region_text_loss(logits: Tensor, verdict: Tensor, inside: Tensor, outside: Tensor, names_target: Tensor) -> Tensor:
-    """Patches inside the target match the captions that name it and are true; all other patches do not.
+    """Ask that patches inside the target match the true captions that name it, and that all other patches do not.
 
     Args:
         logits: float32 [images, patches, captions].

@@ -1,4 +1,4 @@
-"""What the small CLIP says of each patch of an image, and how it looks at some of them only."""
+"""Let the small CLIP look at some patches of an image only, and ask what it says of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Image features [B, D], L2-normalised, and the last block's normalised tokens [B, N, C], of the kept patches."""
+    """Encode kept patches: image features [B, D], L2-normalised, and the last block's normalised tokens [B, N, C]."""
     trunk = clip.visual.trunk
     tokens = trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last)) + trunk.pos_embed
     if kept is not None:
@@ -19,7 +19,7 @@ def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) ->
 
 
 def patch_features(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
-    """What the image tower would answer if it attended to one patch alone: float [B, N, D], L2-normalised.
+    """Give what the image tower would answer if it attended to one patch alone: float [B, N, D], L2-normalised.
 
     Args:
         tokens: float [B, N, C], the normalised output of the last block.

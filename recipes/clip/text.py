@@ -1,4 +1,4 @@
-"""The text side of the small CLIP's training: its words, its features, and how the text tower first learns alone."""
+"""Prepare the text side of the small CLIP: its words, its features, and what its tower first learns alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..data.captions import FACTS, SILENT, Caption, draw_caption
 
 
 def vocabulary(facts: Sequence[Mapping]) -> list[str]:
-    """Every word of the captions of images with these facts and of the tasks' prompts, in alphabetical order."""
+    """Collect the words of the captions of images with these facts and of the tasks' prompts, in alphabetical order."""
     rng = np.random.default_rng(0)
     texts = [draw_caption(fact, rng).text for fact in facts[:8000] for _ in range(4)]
     for task in TASKS.values():
@@ -27,7 +27,7 @@ def vocabulary(facts: Sequence[Mapping]) -> list[str]:
 
 
 def encode_captions(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
-    """Text features [C, D], L2-normalised. The tower is causal: without the padding only the time is another."""
+    """Encode captions: [C, D], L2-normalised. The tower is causal, so leaving out the padding only saves time."""
     length = int((tokens != PADDING).sum(1).max())
     with _shorter_text(clip, length):
         return clip.encode_text(tokens[:, :length], normalize=True)
@@ -43,9 +43,9 @@ def _shorter_text(clip: CustomTextCLIP, length: int) -> Iterator[None]:
         clip.text.attn_mask = mask
 
 
-def hide_words(tokens: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """Token ids int64 [C, L] with a share of the words replaced by the unknown word. Start and end stay."""
-    hidden = torch.from_numpy(rng.random(tuple(tokens.shape)) < share)
+def hide_words(tokens: Tensor, fraction: float, rng: np.random.Generator) -> Tensor:
+    """Replace a fraction of the words in token ids int64 [C, L] by the unknown word. Start and end stay."""
+    hidden = torch.from_numpy(rng.random(tuple(tokens.shape)) < fraction)
     words = (tokens > UNKNOWN) & (tokens < tokens.max() - 1)  # the two highest ids are start and end
     return torch.where(hidden & words, UNKNOWN, tokens)
 
@@ -81,5 +81,5 @@ def pretrain_text(
 
 
 def _stated(captions: list[Caption], name: str, values: list[str]) -> Tensor:
-    """For each caption: 0 if it does not state the fact, else 1 + the index of the value."""
+    """Give for each caption 0 if it does not state the fact, else 1 + the index of the value."""
     return torch.tensor([SILENT + 1 if name not in c.stated else 1 + values.index(c.stated[name]) for c in captions])

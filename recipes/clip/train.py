@@ -30,7 +30,7 @@ from medclipsam_utils.runs.files import write_json
 from ..data.images import load_images
 from ..data.seeds import SEEDS
 from ..machine import machine
-from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_share, start_from
+from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_fraction, start_from
 from ..training.stages import checkpoint_file, finished, weights_file
 from .batches import Batch, ClipImages, draw_batch, shrink
 from .losses import image_text_loss, region_text_loss
@@ -43,13 +43,13 @@ TRAINING, VALIDATION = SEEDS["training"].seeds.start, SEEDS["validation"].seeds.
 
 @dataclass(frozen=True)
 class Settings:
-    """What the training depends on, besides the code."""
+    """Hold what the training depends on, besides the code."""
 
     stage: str
     steps: int
-    region_weight: float  # of the region-text loss; 0 is supervision by captions only
+    region_weight: float  # weight of the region-text loss; 0 is supervision by captions only
     starts_from: str | None = None  # the stage whose weights this one goes on from; random ones if None
-    seed: int = 0  # of the weights and of every batch
+    seed: int = 0  # seed of the weights and of every batch
     seeds_per_task: int = 4000  # each seed is two images, with and without the target
     pairs_per_task: Mapping[str, int] = field(  # the tumours are harder than the lungs, the brain most of all
         default_factory=lambda: {"breast_ultrasound": 10, "brain_mri": 12, "lung_xray": 5, "lung_ct": 5}
@@ -59,12 +59,12 @@ class Settings:
     whole_from: float = 0.85  # from this part of the steps on it sees all of them, as it will in use
     learning_rate: float = 1e-3
     warm_up: int = 200
-    last_rate: float = 0.02  # share of the learning rate at the end
+    last_rate: float = 0.02  # fraction of the learning rate at the end
     weight_decay: float = 0.05
-    muon_rate: float | None = None  # of the matrices; AdamW has them too if None
+    muon_rate: float | None = None  # Muon's rate for the matrices; AdamW has them too if None
     average: float = 0.998  # decay of the moving average of the weights, which is what is kept
     text_steps: int = 300  # the text tower first learns alone to name what a caption states
-    unknown_words: float = 0.02  # share of words hidden in training, so that an unknown word is no surprise
+    unknown_words: float = 0.02  # fraction of words hidden in training, so that an unknown word is no surprise
     validate_every: int = 500
     checkpoint_every: int = 100
 
@@ -83,7 +83,7 @@ STAGES = {
 
 
 def quick(settings: Settings) -> Settings:
-    """The same recipe, a hundred times smaller."""
+    """Make the same recipe a hundred times smaller."""
     few = {"breast_ultrasound": 1, "brain_mri": 1, "lung_xray": 1, "lung_ct": 1}
     return replace(settings, steps=12, seeds_per_task=3, pairs_per_task=few, warm_up=2, text_steps=10,
                    validate_every=12, checkpoint_every=4)  # fmt: skip
@@ -131,7 +131,7 @@ def train(settings: Settings, work: Path) -> Path:
 
 
 class Trainer:
-    """The model, its optimiser, its moving average and where the run is."""
+    """Hold the model, its optimiser, its moving average and where the run is."""
 
     def __init__(self, settings: Settings, tokenizer: WordTokenizer, work: Path):
         self.settings, self.tokenizer = settings, tokenizer
@@ -196,7 +196,7 @@ class Trainer:
         image, region = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
         (image + settings.region_weight * region).backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
-        self.optimizer.step(rate_share(self.step, settings.steps, settings.warm_up, settings.last_rate))
+        self.optimizer.step(rate_fraction(self.step, settings.steps, settings.warm_up, settings.last_rate))
         self.average.update_parameters(self.clip)
         return image.item(), region.item()
 

@@ -1,4 +1,4 @@
-"""Quick looks at a small CLIP while it trains, on seeds that settings may be chosen on."""
+"""Look quickly at a small CLIP while it trains, on seeds that settings may be chosen on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .patches import encode_patches, patch_features
 
 
 def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages) -> dict[str, dict[str, float]]:
-    """For each task: how well the target's presence is told, and where the patch most like the prompt lies.
+    """Measure for each task how well the target's presence is told, and where the patch most like the prompt lies.
 
     Returns:
         By task: ``presence_auc`` (area under the ROC curve of cosine to the prompts P2 minus cosine to the absent
-        prompt) and ``patch_pointing`` (share of images whose patch most like P2 is mostly target).
+        prompt) and ``patch_pointing`` (fraction of images whose patch most like P2 is mostly target).
     """
     clip.eval()
     texts = Clip("in training", clip, tokenizer, IMAGE_SIZE, MEAN, STD)
@@ -36,17 +36,17 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
             features, patches = _encode(clip, images.pixels[np.concatenate([present, present + 1])])
         scores = features @ direction
         masks = torch.from_numpy(images.masks[present]).float()[:, None] / 255
-        share = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
+        covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
         best = (patches[: len(present)] @ direction).argmax(axis=1)
         results[name] = {
             "presence_auc": round(float(wins(scores[: len(present)], scores[len(present) :]).mean()), 3),
-            "patch_pointing": round(float((share[np.arange(len(best)), best] > 0.3).mean()), 3),
+            "patch_pointing": round(float((covered[np.arange(len(best)), best] > 0.3).mean()), 3),
         }
     return results
 
 
 def _encode(clip: CustomTextCLIP, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Image features [N, D] and patch features [N, patches, D] of images uint8 [N, 128, 128]."""
+    """Encode images uint8 [N, 128, 128]: image features [N, D] and patch features [N, patches, D]."""
     features, patches = [], []
     for chunk in np.array_split(pixels, max(1, len(pixels) // 50)):
         images, tokens = encode_patches(clip, normalise(torch.from_numpy(chunk).float()[:, None] / 255), kept=None)

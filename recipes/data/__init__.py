@@ -1,1 +1,1 @@
-"""What the recipes look at: the seeds, and the images, prompts and captions that are drawn from them."""
+"""Draw what the recipes look at: images, prompts and captions, from the seeds of the ledger."""

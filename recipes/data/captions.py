@@ -1,4 +1,4 @@
-"""What a caption states, and of which images that is true.
+"""Decide what a caption states, and of which images that is true.
 
 Contrastive training on captions meets the same sentence again and again ("chest X-ray of the lungs"), and it is true of
 half the batch. So every pair of image and caption is judged: *true*, *false*, or *unknown* (nothing contradicts it,
@@ -46,7 +46,7 @@ _TASKS_OF_ATTRIBUTE = {
 
 @dataclass(frozen=True)
 class Caption:
-    """A text, the facts that it states (by name), and whether it states nothing else."""
+    """Hold a text, the facts that it states (by name), and whether it states nothing else."""
 
     text: str
     stated: Mapping[str, str]
@@ -54,14 +54,14 @@ class Caption:
 
 
 def image_facts(fact: Mapping) -> dict[str, str]:
-    """The facts of an image, by name."""
+    """List the facts of an image, by name."""
     attributes = {name: value for name, value in fact["attributes"].items() if name in FACTS}
     return {"organ": _ORGAN[fact["task"]], "task": fact["task"], "present": str(fact["present"]),
             "finding": fact["finding"], **attributes}  # fmt: skip
 
 
 def draw_caption(fact: Mapping, rng: np.random.Generator) -> Caption:
-    """One caption of an image, of any of the four prompt kinds."""
+    """Draw a caption of an image, of any of the four prompt kinds."""
     kind = str(rng.choice(["P0", "P1", "P2", "P3"], p=[0.1, 0.2, 0.25, 0.45]))
     text = write_caption(fact["task"], fact["finding"], fact["attributes"], rng, kind)
     stated = {"organ": _ORGAN[fact["task"]], "task": fact["task"], "present": str(fact["present"])}
@@ -94,7 +94,7 @@ def _attributes(task: str, text: str, words: set[str]) -> dict[str, str]:
 
 
 def judge(images: list[Mapping[str, str]], captions: list[Caption], own: np.ndarray) -> np.ndarray:
-    """int8 [images, captions] of TRUE, FALSE and UNKNOWN.
+    """Judge every caption for every image: int8 [images, captions] of TRUE, FALSE and UNKNOWN.
 
     Args:
         images: the facts of each image (:func:`image_facts`).
@@ -112,5 +112,5 @@ def judge(images: list[Mapping[str, str]], captions: list[Caption], own: np.ndar
 
 
 def _encode(facts: Mapping[str, str], codes: dict[str, int]) -> list[int]:
-    """A number for each of FACTS; a value that is not among the codes gets the next one."""
+    """Give each of FACTS a number; a value that is not among the codes gets the next one."""
     return [codes.setdefault(facts[name], len(codes)) if name in facts else SILENT for name in FACTS]

@@ -1,4 +1,4 @@
-"""The images that the small models are judged on: simulated ones that no training saw, or a folder of real ones."""
+"""Collect the images that the small models are judged on: simulated ones that no training saw, or real ones."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from medclipsam_utils.postprocess import components
 from medclipsam_utils.simulate import FINDINGS, Sample
 
 LUNGS = ("left lung", "right lung")
-# A second lung is not smaller than this share of the first; what is smaller is a speck.
-LEAST_SHARE = 0.1
+# A second lung is not smaller than this fraction of the first; what is smaller is a speck.
+LEAST_FRACTION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image and what is true of it.
+    """Hold one image and what is true of it.
 
     Attributes:
         name: the seed, or the file's name without extension.
@@ -40,31 +40,31 @@ class Case:
 
 
 def simulated_cases(task: str, seeds: Sequence[int]) -> dict[str, list[Case]]:
-    """Every seed with every finding of the task, by finding; the last finding is the image without the target."""
+    """Draw every seed with every finding of the task, by finding; the last finding is the image without the target."""
     return {
         finding: [_from_sample(simulate(task, seed, finding=finding)) for seed in seeds] for finding in FINDINGS[task]
     }
 
 
 def target_cases(task: str, seeds: Sequence[int]) -> list[Case]:
-    """What :func:`with_target` takes of :func:`simulated_cases`, without drawing the others."""
+    """Draw what :func:`with_target` takes of :func:`simulated_cases`, and leave out the others."""
     findings = FINDINGS[task][:-1]
     drawn = (simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds))
     return [_from_sample(sample) for sample in drawn]
 
 
 def rotated(cases: dict[str, list[Case]], findings: Sequence[str]) -> list[Case]:
-    """One case a seed, its finding taken in turn, so that each is as frequent as the others."""
+    """Take one case per seed, its finding in turn, so that each is as frequent as the others."""
     return [cases[findings[number % len(findings)]][number] for number in range(len(cases[findings[0]]))]
 
 
 def with_target(task: str, cases: dict[str, list[Case]]) -> list[Case]:
-    """One case a seed that shows the target, its finding taken in turn."""
+    """Take one case per seed that shows the target, its finding in turn."""
     return rotated(cases, FINDINGS[task][:-1])
 
 
 def real_cases(folder: Path, task: str) -> list[Case]:
-    """The images in ``folder/task/images`` with their masks in ``folder/task/masks``, in alphabetical order.
+    """Read the images in ``folder/task/images`` and their masks in ``folder/task/masks``, in alphabetical order.
 
     Raises:
         ValueError: an image is without a mask of the same stem, or differs from it in size, or a mask is empty.
@@ -91,4 +91,4 @@ def _from_files(path: Path, masks: dict[str, Path], n_structures: int) -> Case:
         raise ValueError(f"{path} is {image.shape[:2]} pixels and its mask {mask.shape}: export both at the same size")
     if not mask.any():
         raise ValueError(f"the mask of {path} is empty: only images that show the target are measured")
-    return Case(path.stem, image, mask, tuple(components(mask, n_structures, LEAST_SHARE)))
+    return Case(path.stem, image, mask, tuple(components(mask, n_structures, LEAST_FRACTION)))

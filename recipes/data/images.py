@@ -1,4 +1,4 @@
-"""The simulated images that the recipes learn from, drawn once and kept on disk in shards.
+"""Draw the simulated images that the recipes learn from, once, and keep them on disk in shards.
 
 Every seed is drawn twice: with a finding, and without the target (for the tumours that is the same anatomy, so that the
 finding is all that differs between the two images). A shard is one ``.npz`` of 250 seeds; shards are drawn in parallel,
@@ -26,7 +26,7 @@ SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images and what is known about them, in memory.
+    """Hold images and what is known about them, in memory.
 
     Attributes:
         pixels: uint8 [N, 256, 256].
@@ -48,12 +48,12 @@ class Images:
 
 
 def unpack(bits: np.ndarray) -> np.ndarray:
-    """bool [..., 256, 256] of packed bits [..., 8192]."""
+    """Unpack bits [..., 8192] to bool [..., 256, 256]."""
     return np.unpackbits(bits, axis=-1).reshape(*bits.shape[:-1], SIZE, SIZE).astype(bool)
 
 
 def load_images(folder: Path, first_seed: int, seeds_per_task: int, structures: bool = False) -> Images:
-    """Images of ``seeds_per_task`` seeds of each task; those that are not in ``folder`` yet are drawn first."""
+    """Load images of ``seeds_per_task`` seeds of each task; those that are not in ``folder`` yet are drawn first."""
     if seeds_per_task % SEEDS_PER_SHARD and seeds_per_task > SEEDS_PER_SHARD:
         raise ValueError(f"seeds_per_task is {seeds_per_task}: give a multiple of {SEEDS_PER_SHARD}, or fewer")
     folder.mkdir(parents=True, exist_ok=True)

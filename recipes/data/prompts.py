@@ -1,4 +1,4 @@
-"""Prompts drawn from a mask, as a person or a saliency map might give them: a box, points, or both.
+"""Draw prompts from a mask, as a person or a saliency map might give them: a box, points, or both.
 
 Coordinates are pixels, x before y. A point is the index of its pixel. A box (x0, y0, x1, y1) holds the columns x0 to
 x1 − 1 and the rows y0 to y1 − 1, so that ``mask[y0:y1, x0:x1]`` is the *filled box*: the baseline of a box prompt.
@@ -19,7 +19,7 @@ LOOSENESS = (0.05, 0.1, 0.2, 0.35)
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """K prompts of one kind on one image.
+    """Hold K prompts of one kind on one image.
 
     Attributes:
         boxes: float32 [K, 4], or None.
@@ -33,7 +33,7 @@ class Prompts:
 
 
 def draw_prompts(kind: str, masks: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> Prompts:
-    """A prompt for each mask.
+    """Draw a prompt for each mask.
 
     Args:
         kind: one of :data:`KINDS`.
@@ -55,7 +55,7 @@ def draw_prompts(kind: str, masks: np.ndarray, inside: np.ndarray, rng: np.rando
 
 
 def loosen_box(box: np.ndarray, amount: float, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Each side moved by a draw from −amount/2 … +amount of the box's width or height, outwards counting as plus.
+    """Move each side by a draw from −amount/2 … +amount of the box's width or height, outwards counting as plus.
 
     People draw boxes too large rather than too small, and so do the boxes around saliency maps. The result keeps
     inside the image of ``size`` pixels and is at least two pixels wide and high.
@@ -68,7 +68,7 @@ def loosen_box(box: np.ndarray, amount: float, rng: np.random.Generator, size: i
 
 
 def points_in(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [count, 2]: pixels of a mask (bool [H, W], not empty), each as likely as any other."""
+    """Draw pixels float32 [count, 2] of a mask (bool [H, W], not empty), each as likely as any other."""
     rows, columns = np.nonzero(mask)
     chosen = rng.integers(len(rows), size=count)
     return np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.float32)
@@ -80,7 +80,7 @@ def _any_box(kind: str, mask: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def _many_points(masks: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> Prompts:
-    """3 … 10 points on each target; in half of the draws, up to a third of them lie beside it instead."""
+    """Draw 3 … 10 points on each target; in half of the draws, up to a third of them lie beside it instead."""
     count = int(rng.integers(3, 11))
     beside = int(rng.integers(1, count // 3 + 1)) if rng.random() < 0.5 else 0
     points, labels = [], []
@@ -94,7 +94,7 @@ def _many_points(masks: np.ndarray, inside: np.ndarray, rng: np.random.Generator
 
 
 def _surroundings(mask: np.ndarray) -> np.ndarray:
-    """What is not the mask, within its box grown by half its size on every side: where a correction is clicked."""
+    """Mark where a correction is clicked: off the mask, within its box grown by half its size on every side."""
     x0, y0, x1, y1 = box_of(mask).astype(int)
     grow_x, grow_y = (x1 - x0) // 2 + 2, (y1 - y0) // 2 + 2
     near = np.zeros_like(mask)

@@ -1,4 +1,4 @@
-"""The ledger of seeds: which simulated images belong to whom.
+"""Write down which seeds, and with them which simulated images, belong to whom: the ledger.
 
 The same seed of a task is the same image on every machine, so what a model has learned from and what it is judged on
 stay apart if their seeds do. Every range that anything in this repository draws from is written down here once, and
@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Seeds:
-    """One entry of the ledger.
+    """Hold one entry of the ledger.
 
     Attributes:
         name: what recipes look it up by.

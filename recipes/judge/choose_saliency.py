@@ -1,4 +1,4 @@
-"""Chooses how each task's saliency is made, on validation seeds: kind of prompt, layer, β, σ², clusters and margin.
+"""Choose how each task's saliency is made, on validation seeds: kind of prompt, layer, β, σ², clusters and margin.
 
     python -m recipes.judge.choose_saliency --clip tiny --sam tiny --images 25
 
@@ -45,7 +45,7 @@ RANKED_BY = ("DSC after SAM", "pointing")
 def grid(
     kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float]
 ) -> list[Preset]:
-    """Every combination, with every number of clusters and margin, with and without moved views and absent prompt.
+    """Combine everything: also every number of clusters and margin, with and without moved views and absent prompt.
 
     Kinds of prompts that are joined by a plus sign are asked together, as the mean of each: ``"P0+P1"``.
     """
@@ -63,7 +63,7 @@ def grid(
 def score_presets(
     clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], presets: Sequence[Preset]
 ) -> dict[Preset, list[dict[str, Any]]]:
-    """One dict of :data:`MEASURES` a case, by preset."""
+    """Score presets on cases: by preset, one dict of :data:`MEASURES` per case."""
     rows: dict[Preset, list[dict[str, Any]]] = {preset: [] for preset in presets}
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
@@ -82,7 +82,7 @@ def score_presets(
 
 
 def best_table(rows: dict[Preset, list[dict[str, Any]]], count: int) -> str:
-    """Markdown: the best presets by :data:`RANKED_BY`, best first."""
+    """List the best presets by :data:`RANKED_BY` as Markdown, best first."""
     means = {preset: [summarise(column(scores, name)) for name in MEASURES] for preset, scores in rows.items()}
     ranks = [MEASURES.index(name) for name in RANKED_BY]
     listening = [preset for preset in means if means[preset][-1]["mean"] > 0]
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clip", default="tiny", help="name or path, as load_clip takes it")
     parser.add_argument("--sam", default="tiny", help="name or path, as load_sam takes it")
-    parser.add_argument("--images", type=int, default=25, help="validation seeds a task, 2 or more")
+    parser.add_argument("--images", type=int, default=25, help="validation seeds per task, 2 or more")
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS), help=", ".join(TASKS)
     )
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _score(
     predictor: SamPredictor, maps: dict[saliency.Preset, Any], case: Case, n_structures: int, presets: Sequence[Preset]
 ) -> Iterator[tuple[Preset, dict[str, Any]]]:
-    """Measures of one case, whose image was set, for each preset."""
+    """Measure one case, whose image was set, with each preset."""
     coarse = {
         (made, clusters): coarse_mask(right, n_structures, clusters=clusters)
         for made, (right, _) in maps.items()

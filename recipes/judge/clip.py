@@ -1,4 +1,4 @@
-"""What a CLIP knows without a mask: is the target there, which finding is it, which modality, and which caption.
+"""Ask what a CLIP knows without a mask: is the target there, which finding is it, which modality, and which caption.
 
 Every score is a cosine between the embedding of an image and that of a prompt, or of the mean of several prompts. Each
 seed is drawn with every finding and without the target, so that the images of a seed share their anatomy; intervals
@@ -29,12 +29,12 @@ RETRIEVAL_BATCH = 50
 
 
 def encode_cases(clip: Clip, cases: dict[str, list[Case]]) -> Features:
-    """Embeddings of every case, by finding."""
+    """Encode every case, by finding."""
     return {finding: clip.encode_image([case.image for case in same]).cpu().numpy() for finding, same in cases.items()}
 
 
 def presence(clip: Clip, task: str, features: Features) -> dict[str, Any]:
-    """AUC of "shows the target" by prompt kind, for all findings together (``"all"``) and for each.
+    """Measure the AUC of "shows the target" by prompt kind, for all findings together (``"all"``) and for each.
 
     An image's score is its cosine to the mean prompt of that kind, minus its cosine to the absent prompt.
     """
@@ -53,7 +53,7 @@ def presence(clip: Clip, task: str, features: Features) -> dict[str, Any]:
 
 
 def classify_findings(clip: Clip, task: str, features: Features) -> dict[str, Any]:
-    """Which finding does each image show? The nearest of the mean P3 prompts of each and the absent prompt."""
+    """Tell which finding each image shows: the nearest of the mean P3 prompts of each and the absent prompt."""
     known = TASKS[task]
     sentences = {finding: known.class_prompts.get(finding, (known.absent_prompt,)) for finding in FINDINGS[task]}
     prompts = {finding: clip.encode_text(texts) for finding, texts in sentences.items()}
@@ -61,7 +61,7 @@ def classify_findings(clip: Clip, task: str, features: Features) -> dict[str, An
 
 
 def classify_tasks(clip: Clip, features: dict[str, Features]) -> dict[str, Any]:
-    """Of which task is each image with its target? The nearest of the tasks' mean P2 prompts."""
+    """Tell of which task each image with its target is: the nearest of the tasks' mean P2 prompts."""
     prompts = {task: clip.encode_text(TASKS[task].prompts["P2"]) for task in features}
     # A seed counts once: its findings in turn, as in the other parts.
     images = {task: _in_turn([known[finding] for finding in FINDINGS[task][:-1]]) for task, known in features.items()}
@@ -69,18 +69,18 @@ def classify_tasks(clip: Clip, features: dict[str, Features]) -> dict[str, Any]:
 
 
 def caption_pairs(cases: dict[str, list[Case]], features: Features) -> tuple[np.ndarray, list[str]]:
-    """One image a seed, all findings and the absent target in turn: its embedding [n, D] and its caption."""
+    """Take one image per seed, all findings and the absent target in turn: its embedding [n, D] and its caption."""
     findings = list(cases)
     captions = [case.caption for case in rotated(cases, findings)]
     return _in_turn([features[finding] for finding in findings]), captions
 
 
 def retrieval(clip: Clip, pairs: Sequence[tuple[np.ndarray, list[str]]]) -> dict[str, Any]:
-    """Does an image find its own caption among 50, and a caption its image? By direction and k.
+    """Measure by direction and k whether an image finds its own caption among 50, and a caption its image.
 
     Args:
         clip: encodes the captions.
-        pairs: of each task, embeddings [n, D] of images and their n captions; the tasks are mixed.
+        pairs: for each task, embeddings [n, D] of images and their n captions; the tasks are mixed.
 
     Pairs are shuffled once into batches of 50 (of half of the pairs, if there are fewer than 100), and the batch is the
     unit of the interval. Simulated captions repeat and are true of several images: ``"word for word"`` is what a model
@@ -102,7 +102,7 @@ def retrieval(clip: Clip, pairs: Sequence[tuple[np.ndarray, list[str]]]) -> dict
 
 
 def presence_table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a row a task and a row each of its findings; AUC of each prompt kind."""
+    """Show the AUC of each prompt kind as Markdown: one row per task, and one per finding of it."""
     rows = []
     for task, by_kind in results.items():
         for name in by_kind["P2"]["auc"]:
@@ -113,7 +113,7 @@ def presence_table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def classification_table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: accuracy and the majority baseline by question."""
+    """Show accuracy and the majority baseline by question, as Markdown."""
     header = ["question", "classes", "accuracy", "majority", "images"]
     return table(header, [
         [name, len(r["classes"]), show(r["accuracy"]), f"{r['majority']:.2f}", np.sum(r["confusion"])]
@@ -122,14 +122,14 @@ def classification_table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def confusion_table(result: dict[str, Any]) -> str:
-    """Markdown: true classes in rows, answers in columns, numbers of images."""
+    """Show numbers of images as Markdown, true classes in rows and answers in columns."""
     classes = result["classes"]
     rows = [[name, *counts] for name, counts in zip(classes, result["confusion"], strict=True)]
     return table(["true \\ answer", *classes], rows)
 
 
 def retrieval_table(result: dict[str, Any]) -> str:
-    """Markdown: both directions and k in columns."""
+    """Show both directions and k in columns, as Markdown."""
     names = list(result["clip"])
     rows = [[who, *(show(result[who][name]) for name in names)] for who in ("clip", "word for word")]
     rows.append(["chance", *(f"{result['chance'][name[-2:]]:.2f}" for name in names)])
@@ -137,19 +137,19 @@ def retrieval_table(result: dict[str, Any]) -> str:
 
 
 def _auc(positive: list[np.ndarray], negative: np.ndarray) -> dict[str, float]:
-    """AUC of the scores [n] with each finding against those [n] without the target, all of the same n seeds."""
+    """Measure the AUC of scores [n] with each finding against those [n] without the target, all of the same n seeds."""
     by_seed = wins(np.stack(positive), negative).mean(axis=0)  # (n seeds with a finding, n seeds without)
     summary = summarise_statistic(lambda seeds: by_seed[np.ix_(seeds, seeds)].mean(), len(negative))
     return {**summary, "positives": len(positive) * len(negative)}
 
 
 def _in_turn(features: list[np.ndarray]) -> np.ndarray:
-    """Row i of the result is row i of ``features[i % len(features)]``; all are [n, D]."""
+    """Take rows in turn: row i of the result is row i of ``features[i % len(features)]``; all are [n, D]."""
     return np.stack([features[number % len(features)][number] for number in range(len(features[0]))])
 
 
 def _classify(prompts: Mapping[str, Tensor], images: Features) -> dict[str, Any]:
-    """Nearest prompt of every image; ``images`` [n, D] by true class, the same n for all."""
+    """Find the nearest prompt of every image; ``images`` are [n, D] by true class, the same n for all."""
     classes = list(prompts)
     answers = np.stack([zero_shot(images[name], prompts).similarity.argmax(axis=1) for name in classes])  # (classes, n)
     correct = answers == np.arange(len(classes))[:, None]

@@ -24,7 +24,7 @@ TITLES = ("map for the target", "map for its absence", "SAM, true box")
 
 
 def draw(seed: int = SEEDS["judge"].seeds.start) -> Figure:
-    """One row a task: the image, the saliency of two prompts on it, and SAM's mask (dashed) from the true box."""
+    """Draw a row per task: the image, the saliency of two prompts on it, and SAM's mask (dashed) from the true box."""
     clip, predictor = load_clip("tiny"), load_sam("tiny")
     figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):

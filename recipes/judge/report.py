@@ -1,8 +1,8 @@
-"""Judges the small models on simulated images that no training and no choice of settings has seen.
+"""Judge the small models on simulated images that no training and no choice of settings has seen.
 
     python -m recipes.judge.report --output results.json
 
-Prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Its
+It prints Markdown tables to stdout and progress to stderr; the JSON file holds every number of every image besides. Its
 seeds are the judge's in ``data/seeds.py``. ``--real FOLDER`` adds real images: those in ``FOLDER/TASK/images`` with
 masks of the same stem in ``FOLDER/TASK/masks``.
 """
@@ -54,7 +54,7 @@ Measured = tuple[list[dict[str, Any]], dict[str, Any]]
 
 @dataclass
 class Part:
-    """What one part of the evaluation found, by task: a dict of numbers for every image, and their summary."""
+    """Hold what one part of the evaluation found, by task: a dict of numbers per image, and their summary."""
 
     images: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     summary: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Part:
 def evaluate_simulated(
     clip: Clip, predictor: SamPredictor, seeds: Sequence[int], run: Callable[..., Iterable] = map
 ) -> dict[str, Any]:
-    """All parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``.
+    """Measure all parts on simulated images: ``"sam"``, ``"clip"`` and ``"saliency"``.
 
     ``run`` is ``map``, or that of an executor, which measures several tasks at once.
     """
@@ -82,7 +82,7 @@ def evaluate_simulated(
 
 
 def _evaluate_task(clip: Clip, predictor: SamPredictor, task: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """What is measured on one task; of ``"sam"`` and ``"saliency"`` the rows and their summary."""
+    """Measure one task; ``"sam"`` and ``"saliency"`` have rows and their summary."""
     say(f"{task}: simulated")
     cases = simulated_cases(task, seeds)
     features = clip_part.encode_cases(clip, cases)
@@ -100,7 +100,7 @@ def _evaluate_task(clip: Clip, predictor: SamPredictor, task: str, seeds: Sequen
 
 
 def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str, Any]:
-    """The parts that need masks only, on the tasks that have two real images or more: ``"sam"`` and ``"saliency"``.
+    """Measure what needs masks only, ``"sam"`` and ``"saliency"``, on the tasks that have two real images or more.
 
     Raises:
         ValueError: no task has; or images and masks do not fit together.
@@ -119,7 +119,7 @@ def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str
 
 
 def simulated_tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables of what :func:`evaluate_simulated` returns, by name."""
+    """Make Markdown tables of what :func:`evaluate_simulated` returns, by name."""
     clip, by_task = results["clip"], results["clip"]["by_task"]
     questions = {f"finding, {task}": by_task[task]["findings"] for task in by_task} | {"task": clip["tasks"]}
     confusions = [f"{name} (images)\n\n{clip_part.confusion_table(result)}" for name, result in questions.items()]
@@ -134,7 +134,7 @@ def simulated_tables(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def real_tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables of what :func:`evaluate_real` returns, by name."""
+    """Make Markdown tables of what :func:`evaluate_real` returns, by name."""
     return {"sam": sam_table(results["sam"]["summary"]), **saliency_tables(results["saliency"]["summary"])}
 
 
@@ -144,22 +144,22 @@ def saliency_tables(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def report(tables: Mapping[str, str]) -> str:
-    """The tables under their titles."""
+    """Put the tables under their titles."""
     return "\n\n".join(f"### {TITLES[name]}\n\n{content}" for name, content in tables.items())
 
 
 def simulated_report(results: Mapping[str, Any], n_seeds: int) -> str:
-    """Markdown of what :func:`evaluate_simulated` returns."""
+    """Write what :func:`evaluate_simulated` returns as Markdown."""
     introduction = (
-        f"{n_seeds} seeds a task that no training and no choice of settings has seen. Simulated images: these numbers "
-        "say nothing about patients. In brackets: 95 % bootstrap intervals; of differences, 95 % intervals of the "
-        "paired t-test."
+        f"{n_seeds} seeds per task that no training and no choice of settings has seen. Simulated images: these "
+        "numbers say nothing about patients. In brackets: 95 % bootstrap intervals; of differences, 95 % intervals of "
+        "the paired t-test."
     )
     return f"## Simulated images\n\n{introduction}\n\n{report(simulated_tables(results))}"
 
 
 def real_report(results: Mapping[str, Any]) -> str:
-    """Markdown of what :func:`evaluate_real` returns."""
+    """Write what :func:`evaluate_real` returns as Markdown."""
     counts = {task: len(rows) for task, rows in results["sam"]["images"].items()}
     listed = ", ".join(f"{count} {TASKS[task].modality}" for task, count in counts.items())
     introduction = (
@@ -171,7 +171,7 @@ def real_report(results: Mapping[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """Progress, where it does not get into the tables."""
+    """Report progress where it does not get into the tables."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1, help="tasks that are measured at once; 1 if not given")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--images", type=int, default=len(OWN), help="seeds per task, 2 or more")
-    amount.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES} seeds a task, to see it run")
+    amount.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES} seeds per task, to see it run")
     options = parser.parse_args(arguments)
     n_seeds = QUICK_IMAGES if options.quick else options.images
     end = options.first_seed + n_seeds
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _mapping(processes: int) -> Iterator[Callable[..., Iterable]]:
-    """``map``, or one that works in several processes, each on one thread, or they would wait for one another."""
+    """Give ``map``, or one that works in several processes, each on one thread, or they would wait for one another."""
     if processes == 1:
         yield map
         return
@@ -234,14 +234,14 @@ def _mapping(processes: int) -> Iterator[Callable[..., Iterable]]:
 
 
 def _measure_masks(clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case]) -> tuple[Measured, Measured]:
-    """What SAM and saliency do on cases of one task: for each the rows, one a case, and their summary."""
+    """Measure SAM and saliency on cases of one task: for each the rows, one per case, and their summary."""
     sam = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
     maps = _counted(score_saliency(clip, predictor, task, cases, PRESETS[task]), f"{task}: saliency", len(cases))
     return (sam, summarise_sam(sam)), (maps, summarise_saliency(maps, PRESETS[task]))
 
 
 def _counted(rows: Iterable[dict[str, Any]], name: str, total: int) -> list[dict[str, Any]]:
-    """The rows as a list, with progress every 25."""
+    """Collect the rows in a list, and report progress every 25."""
     collected = []
     for row in rows:
         collected.append(row)

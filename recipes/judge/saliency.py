@@ -1,4 +1,4 @@
-"""From words to a mask: where the saliency of a prompt lies, and how good the mask is that SAM makes of it.
+"""Judge the way from words to a mask: where saliency lies, and how good the mask is that SAM makes of it.
 
 Saliency (M2IB) → coarse mask (k-means) → a box around each component → SAM. Beside the right prompt stand two wrong
 ones, "not there" and another organ's target: a map that follows the words lies on the target for the right one only.
@@ -30,7 +30,7 @@ from .wordless_rule import largest_dark_spots
 
 CLUSTERS = (2, 3)
 MARGINS = (-0.1, 0.0, 0.1)
-BATCH = 25  # images a call of the bottleneck
+BATCH = 25  # images per call of the bottleneck
 OTHER_TASK = MappingProxyType(
     {"breast_ultrasound": "brain_mri", "brain_mri": "lung_ct", "lung_xray": "brain_mri", "lung_ct": "breast_ultrasound"}
 )
@@ -39,12 +39,12 @@ PROMPTS = ("right", "absent", "other organ")
 
 @dataclass(frozen=True)
 class Preset:
-    """How a task's saliency is made and read; chosen on validation seeds by ``choose_saliency.py``.
+    """Say how a task's saliency is made and read; ``choose_saliency.py`` chose it on validation seeds.
 
     Attributes:
         saliency: how the map is made.
-        clusters: of k-means, one of :data:`CLUSTERS`.
-        margin: share of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
+        clusters: number of k-means clusters, one of :data:`CLUSTERS`.
+        margin: fraction of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
     """
 
     saliency: saliency.Preset
@@ -60,7 +60,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 def score_saliency(
     clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], preset: Preset
 ) -> Iterator[dict[str, Any]]:
-    """Every measure of every case, one dict a case."""
+    """Take every measure of every case, one dict per case."""
     texts = text_features(clip, task, preset.saliency)
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
@@ -71,7 +71,7 @@ def score_saliency(
 
 
 def text_features(clip: Clip, task: str, preset: saliency.Preset) -> dict[str, torch.Tensor]:
-    """What is asked for by each of :data:`PROMPTS`, float32 [D] of length 1.
+    """Encode what each of :data:`PROMPTS` asks for: float32 [D] of length 1.
 
     Against the absent prompt, the right prompt is told from "not there", "not there" from the right prompt, and another
     organ's target from its own absence.
@@ -82,7 +82,7 @@ def text_features(clip: Clip, task: str, preset: saliency.Preset) -> dict[str, t
 
 
 def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[str, float]:
-    """Pointing, coverage and coarse DSC of one map and its coarse mask."""
+    """Measure pointing, coverage and coarse DSC of one map and its coarse mask."""
     return {
         "pointing": float(points_at(saliency_map, case.mask)),
         "coverage": coverage(saliency_map, case.mask),
@@ -91,12 +91,12 @@ def score_map(saliency_map: np.ndarray, coarse: np.ndarray, case: Case) -> dict[
 
 
 def segment_from_mask(predictor: SamPredictor, coarse: np.ndarray, n_structures: int, margin: float) -> np.ndarray:
-    """SAM's mask from the boxes around a coarse mask, on the image that was set."""
+    """Ask SAM with the boxes around a coarse mask, on the image that was set."""
     return predict_mask(predictor, boxes_from_mask(coarse, margin=margin, n=n_structures))
 
 
 def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[str, Any]:
-    """Means by measure, and comparisons: right with wrong prompts (coverage), pipeline with the rule (DSC)."""
+    """Average each measure, and compare right with wrong prompts (coverage) and the pipeline with the rule (DSC)."""
     names = [name for name in rows[0] if name not in ("name", "finding")]
     means = {name: summarise(column(rows, name)) for name in names}
     right = column(rows, "coverage, right")
@@ -111,14 +111,14 @@ def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[s
 
 
 def preset_table(presets: Mapping[str, Preset]) -> str:
-    """Markdown: the settings of each task."""
+    """Show the settings of each task as Markdown."""
     names = [*(field.name for field in fields(saliency.Preset)), "clusters", "margin"]
     rows = [[task, *astuple(preset.saliency), preset.clusters, preset.margin] for task, preset in presets.items()]
     return table(["task", *names], rows)
 
 
 def words_table(summaries: dict[str, dict[str, Any]]) -> str:
-    """Markdown: what the map makes of right and wrong words, a column a task."""
+    """Show what the map makes of right and wrong words as Markdown, one column per task."""
     names = [f"{measure}, {prompt}" for measure in ("pointing", "coverage", "coarse DSC") for prompt in PROMPTS]
     rows = [[name, *(show(summary[name]) for summary in summaries.values())] for name in (*names, "target's area")]
     for wrong in PROMPTS[1:]:
@@ -128,7 +128,7 @@ def words_table(summaries: dict[str, dict[str, Any]]) -> str:
 
 
 def mask_table(summaries: dict[str, dict[str, Any]]) -> str:
-    """Markdown: DSC from the coarse mask to the pipeline's result, and the rule without words, a column a task."""
+    """Show the DSC of each step and of the rule without words as Markdown, one column per task."""
     names = [*(_by_kmeans(clusters) for clusters in CLUSTERS), "filled coarse box"]
     names += [*(_after_sam(margin) for margin in MARGINS), "pipeline", "pipeline, zoomed", "rule", "SAM on rule"]
     rows = [[name, *(show(summary[name]) for summary in summaries.values())] for name in names]

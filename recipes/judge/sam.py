@@ -1,4 +1,4 @@
-"""How well a SAM segments the target when it is told where it is: boxes and points taken from the true mask.
+"""Judge how well a SAM segments a target that it is shown: by boxes and points taken from the true mask.
 
 The score is the Dice coefficient (DSC) of the whole target: lungs are prompted one by one and the union of the answers
 counts. A box says much by itself, and so the *filled box* stands beside every box: the box taken for the mask.
@@ -30,20 +30,20 @@ COLUMNS = (TRUE_BOX, ZOOMED, FILLED + TRUE_BOX, MOVED, FILLED + MOVED, OUTWARD, 
 
 
 def score_sam(predictor: SamPredictor, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-    """DSC of every case by prompt (:data:`COLUMNS`), one dict a case."""
+    """Measure the DSC of every case by prompt (:data:`COLUMNS`), one dict per case."""
     for number, case in enumerate(cases):
         yield _score(predictor, case, np.random.default_rng(number))
 
 
 def summarise_sam(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means by prompt, and the true box, as it is and zoomed in on, compared with the same box filled."""
+    """Average by prompt, and compare the true box, as it is and zoomed in on, with the same box filled."""
     means = {name: summarise(column(rows, name)) for name in COLUMNS}
     filled = column(rows, FILLED + TRUE_BOX)
     return {**means, "gain": {name: compare(column(rows, name), filled) for name in (TRUE_BOX, ZOOMED)}}
 
 
 def sam_table(summaries: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a row a prompt, a column a task."""
+    """Show the scores as Markdown: one row per prompt, one column per task."""
     tasks = list(summaries)
     rows = [[name, *(show(summaries[task][name]) for task in tasks)] for name in COLUMNS]
     for name in (TRUE_BOX, ZOOMED):
@@ -54,7 +54,7 @@ def sam_table(summaries: dict[str, dict[str, Any]]) -> str:
 
 
 def segment_zoomed(predictor: SamPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """The union, bool [H, W], of SAM's masks for boxes, each on a view of its own; no box gives an empty mask.
+    """Unite SAM's masks for boxes, each on a view of its own, to bool [H, W]; no box gives an empty mask.
 
     A view is a square of the image, at most the whole, with the box in its middle as far as it is not at the edge.
     The small SAM has one number of features for 8 × 8 pixels: what is small is seen better from near. The predictor
@@ -70,7 +70,7 @@ def segment_zoomed(predictor: SamPredictor, image: np.ndarray, boxes: Sequence[n
 
 
 def view_around(box: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the square view around a box (x0, y0, x1, y1); cut to the image where that is smaller."""
+    """Find rows and columns of the square view around a box (x0, y0, x1, y1), cut to the image if that is smaller."""
     side = max(SMALLEST_VIEW, round(VIEW * float(max(box[2] - box[0], box[3] - box[1]))))
     middle = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
     starts = [round(max(0.0, min(m - side / 2, size - side))) for m, size in zip(middle, shape, strict=True)]
@@ -79,7 +79,7 @@ def view_around(box: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def segment_points(predictor: SamPredictor, points_of_parts: Sequence[np.ndarray]) -> np.ndarray:
-    """The union, bool [H, W], of SAM's masks for points on each part, [P, 2] as (x, y).
+    """Unite SAM's masks for points on each part, [P, 2] as (x, y), to bool [H, W].
 
     One point may mean a part or the whole: SAM gives three masks, and the one that it thinks best is taken.
     """
@@ -92,7 +92,7 @@ def segment_points(predictor: SamPredictor, points_of_parts: Sequence[np.ndarray
 
 
 def fill_boxes(boxes: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Boxes (x0, y0, x1, y1) as a mask, bool [H, W]; sides between two pixels go to the nearer one."""
+    """Fill boxes (x0, y0, x1, y1) to a mask, bool [H, W]; sides between two pixels go to the nearer one."""
     filled = np.zeros(shape, dtype=bool)
     for box in boxes:
         x0, y0, x1, y1 = np.rint(box).astype(int)
@@ -105,7 +105,7 @@ def move_sides(box: np.ndarray, outward: np.ndarray, shape: tuple[int, int]) -> 
 
     Args:
         box: float [4] as (x0, y0, x1, y1) in pixels; x1 and y1 are the last column and row plus 1.
-        outward: float [4] in the same order, or one number: shares of the box's width or height, negative for inward.
+        outward: float [4] in the same order, or one number: fractions of the box's width or height, negative is inward.
         shape: (rows, columns) of the image.
     """
     width, height = box[2] - box[0], box[3] - box[1]

@@ -1,4 +1,4 @@
-"""Numbers of many images as means with intervals, and these as Markdown tables."""
+"""Turn numbers of many images into means with intervals, and these into Markdown tables."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RESAMPLES = 1000
 
 
 def summarise(values: ArrayLike) -> Summary:
-    """Mean of one number an image, with its 95 % bootstrap interval, and the number of images."""
+    """Average one number per image, with its 95 % bootstrap interval and the number of images."""
     interval = bootstrap_interval(values, n_resamples=RESAMPLES)
     return {"mean": interval.estimate, "low": interval.low, "high": interval.high, "n": len(values)}
 
 
 def summarise_statistic(statistic: Callable[[np.ndarray], float], n: int) -> Summary:
-    """A statistic that is no mean, with its 95 % bootstrap interval.
+    """Take a statistic that is no mean, with its 95 % bootstrap interval.
 
     Args:
         statistic: from the indices of the drawn units (int [n], some of them several times) to a number.
@@ -33,23 +33,23 @@ def summarise_statistic(statistic: Callable[[np.ndarray], float], n: int) -> Sum
 
 
 def compare(first: ArrayLike, second: ArrayLike) -> Summary:
-    """Mean difference first − second over the same images, its 95 % interval and the p-value of the paired t-test."""
+    """Compare two methods on the same images: mean of first − second, its 95 % interval and the paired t-test's p."""
     test = paired_test(first, second)
     return {"mean": test.mean_difference, "low": test.low, "high": test.high, "p": test.p_value, "n": test.n}
 
 
 def column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-    """One number of every image, float64 [N]."""
+    """Pick one number of every image, float64 [N]."""
     return np.array([row[name] for row in rows], dtype=float)
 
 
 def show(summary: Summary) -> str:
-    """``0.85 [0.83, 0.87]``"""
+    """Write a mean and its interval: ``0.85 [0.83, 0.87]``."""
     return f"{summary['mean']:.2f} [{summary['low']:.2f}, {summary['high']:.2f}]"
 
 
 def show_difference(summary: Summary) -> str:
-    """``+0.112 [+0.094, +0.130], p < 0.001``"""
+    """Write a difference, its interval and p: ``+0.112 [+0.094, +0.130], p < 0.001``."""
     # Adding 0.0 makes +0.000 of −0.000.
     p = "p < 0.001" if summary["p"] < 0.001 else f"p = {summary['p']:.3f}"
     mean, low, high = (f"{round(summary[name], 3) + 0.0:+.3f}" for name in ("mean", "low", "high"))
@@ -57,6 +57,6 @@ def show_difference(summary: Summary) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; the first column is aligned to the left, the others to the right."""
+    """Make a Markdown table; the first column is aligned to the left, the others to the right."""
     lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

@@ -49,7 +49,7 @@ TOP = (1, 2)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is trained and measured. First seeds are of simulated images; each seed is one pair of every task."""
+    """Say how much is trained and measured. Seeds are those of simulated images; each is one pair of every task."""
 
     first_training: int = SEEDS["losses training"].seeds.start
     first_validation: int = SEEDS["validation"].seeds.start
@@ -68,7 +68,7 @@ QUICK = Sizes(training=4, validation=2, held_out=2, among=4, epochs=1, repeats=1
 
 @dataclass(frozen=True)
 class Trial:
-    """One training. β is that of both halves, of the losses that have one, and so is how its weights are treated."""
+    """Describe one training. β and how the weights are treated hold for both halves of the losses that have them."""
 
     loss: str
     seed: int
@@ -87,7 +87,7 @@ class Trial:
 
 
 def trials(sizes: Sizes) -> list[Trial]:
-    """Everything that is trained, each once: first what the learning rate was chosen on, then the comparison."""
+    """List everything that is trained, once each: first what the learning rate was chosen on, then the comparison."""
     size = 64 if 64 in sizes.batch_sizes else sizes.batch_sizes[0]
     chosen = [
         Trial(loss, 100, learning_rate=rate, batch_size=size, measured_on="validation")
@@ -118,7 +118,7 @@ def make_loss(trial: Trial) -> torch.nn.Module:
 
 
 def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
-    """The learning rate rises during half an epoch and is halved after every second one."""
+    """Let the learning rate rise during half an epoch, and halve it after every second one."""
     steps = len(TASKS) * sizes.training // trial.batch_size
     return FinetuneConfig(
         epochs=sizes.epochs, batch_size=trial.batch_size, learning_rate=trial.learning_rate, warm_up_steps=steps // 2,
@@ -127,7 +127,7 @@ def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
 
 
 def tokens_of(folder: Path, first: int, count: int) -> list[dict]:
-    """Pairs whose images are what the frozen blocks say of them; computed once, then read from the folder."""
+    """Give pairs whose images are what the frozen blocks say of them; computed once, then read from the folder."""
     dataset = SimulatedDataset(list(TASKS), range(first, first + count), caption_kind=CAPTION_KIND)
     path = folder / f"pairs_{first}_{count}.pt"
     if not path.exists():
@@ -151,12 +151,12 @@ def tokens_of(folder: Path, first: int, count: int) -> list[dict]:
 
 @cache
 def _pairs(folder: Path, first: int, count: int) -> list[dict]:
-    """As :func:`tokens_of`, once for all trainings of a process."""
+    """Call :func:`tokens_of` once for all trainings of a process."""
     return tokens_of(folder, first, count)
 
 
 def measure(clip: FrozenBlocks, pairs: Sequence[dict], among: int) -> dict:
-    """Retrieval by direction and k, and what each pair scored at top-1 in both directions."""
+    """Measure retrieval by direction and k, and what each pair scored at top-1 in both directions."""
     captions = [pair["caption"] for pair in pairs]
     images = torch.cat([clip.encode_image([p["image"] for p in pairs[i : i + 64]]) for i in range(0, len(pairs), 64)])
     found = retrieval_accuracy(images, clip.encode_text(captions), TOP, among, captions=captions)
@@ -185,7 +185,7 @@ def run(task: tuple[Trial, Sizes, Path]) -> Path:
 
 
 def summarise(found: Sequence[dict], start: dict, sizes: Sizes) -> dict:
-    """What the chapter reads: the accuracies of every training, and per pair the mean over seeds of each setting.
+    """Sum up for the chapter: the accuracies of every training, and per pair the mean over seeds of each setting.
 
     A setting is a trial without its seed; its scores by pair are kept to four digits.
     """

@@ -1,4 +1,4 @@
-"""A measurement in parts, side by side: each part of each task is a file, so that an interrupted run goes on."""
+"""Measure in parts, side by side: each part of each task is a file, so that an interrupted run goes on."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Part = Callable[[str, Any], dict[str, Any]]
 
 
 def measure(parts: Sequence[Part], sizes: Any, work: Path, processes: int = 1) -> dict[str, dict[str, Any]]:
-    """What each part, called with a task and the sizes, gives: by the part's name and by task.
+    """Call each part with each task and the sizes, and return the answers by the part's name and by task.
 
     Args:
         parts: functions of a module, because other processes call them.
-        sizes: of the measurement; another folder is needed for other sizes.
+        sizes: sizes of the measurement; other sizes need another folder.
         work: folder for a file of each part and task; those that are there already are not measured again.
         processes: parts side by side, each on one thread.
     """
@@ -48,12 +48,12 @@ def run_part(job: tuple[Part, str, Any, Path]) -> Path:
 
 
 def options_of(arguments: Sequence[str] | None, description: str, name: str) -> argparse.Namespace:
-    """The command line of a measurement: ``folder``, ``results``, ``processes`` and ``quick``.
+    """Read the command line of a measurement: ``folder``, ``results``, ``processes`` and ``quick``.
 
     Args:
         arguments: None takes those of the program.
-        description: of the recipe.
-        name: of the results file, and of the folder that is used if none is given.
+        description: what the recipe says of itself.
+        name: name of the results file, and of the folder that is used if none is given.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(".cache") / name, metavar="FOLDER",
@@ -67,5 +67,5 @@ def options_of(arguments: Sequence[str] | None, description: str, name: str) -> 
 
 
 def short(values: Iterable[float]) -> list[float | None]:
-    """Rounded to four digits; None for what is not a number, which JSON does not know."""
+    """Round to four digits; what is not a number becomes None, because JSON does not know it."""
     return [round(float(value), 4) if np.isfinite(value) else None for value in values]

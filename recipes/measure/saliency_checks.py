@@ -7,8 +7,9 @@ settings of the small CLIP make to it, and for the baselines? **prompts**: the r
 **forgetting**: the maps of a model whose weights are destroyed. **presence**: an absent target reported as absent.
 **tuning**: settings chosen on a few images, with masks and without, then judged on the held-out ones.
 
-Held-out seeds are nobody else's; settings and calibration use validation seeds. The folder keeps a file for each part
-of each task: the same command goes on where an interrupted one stopped. ``--quick`` proves in a minute that it runs.
+Held-out seeds are nobody else's (``data/seeds.py``); settings and calibration use others. The folder keeps a file for
+each part of each task: the same command goes on where an interrupted one stopped. ``--quick`` proves in a minute that
+it runs.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many seeds of each task a part looks at."""
+    """Say how many seeds of each task a part looks at."""
 
     first_held_out: int = SEEDS["saliency held out"].seeds.start
     held_out: int = 120
@@ -80,7 +81,7 @@ QUICK = Sizes(
 
 
 def held_out(task: str, sizes: Sizes, count: int) -> list[Case]:
-    """Images that show the target."""
+    """Draw images that show the target."""
     return target_cases(task, range(sizes.first_held_out, sizes.first_held_out + count))
 
 
@@ -93,7 +94,7 @@ SINGLE: dict[str, Method] = {"GradCAM": grad_cam, "gScoreCAM": partial(gscore_ca
 
 
 def ladder(task: str) -> dict[str, Preset]:
-    """From M2IB as published to the preset of the small CLIP, one change at a time."""
+    """Climb from M2IB as published to the preset of the small CLIP, one change at a time."""
     goal = PRESETS[MODEL][task]
     steps = [PUBLISHED]
     for change in (
@@ -108,12 +109,12 @@ def ladder(task: str) -> dict[str, Preset]:
 
 
 def as_preset(method: Method, task: str) -> Method:
-    """Another method, on moved views where the preset uses them."""
+    """Apply another method on moved views where the preset uses them."""
     return moved_views(method) if PRESETS[MODEL][task].views else method
 
 
 def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
-    """What knows nothing points at the middle."""
+    """Point at the middle, as a map does that knows nothing."""
     return [_hill(image.shape[:2]) for image in images]
 
 
@@ -170,7 +171,7 @@ def forgetting(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def presence(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Scores of held-out images with and without the target, by a test calibrated on validation images."""
+    """Score held-out images with and without the target, by a test calibrated on validation images."""
     clip = load_clip(MODEL)
     without, known = FINDINGS[task][-1], TASKS[task]
     seeds = SEEDS["presence calibration"].first(sizes.calibration)
@@ -231,7 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _on_target(
     method: Method, clip: Clip, text: object, cases: Sequence[Case], faithful: int = 0
 ) -> dict[str, list[float]]:
-    """Pointing, coverage and best DSC of the maps, one number an image; of the first ones also the faithfulness."""
+    """Measure pointing, coverage and best DSC of the maps, one number per image; of the first ones faithfulness too."""
     images = [case.image for case in cases]
     maps = method(clip, images, text)
     pairs = [(found, case.mask) for found, case in zip(maps, cases, strict=True)]

@@ -1,4 +1,4 @@
-"""A real, small run of nnU-Net v2 on pseudo-labels: what the chapter on weak supervision shows.
+"""Run the real nnU-Net v2, small, on pseudo-labels: the chapter on weak supervision shows it.
 
     python -m recipes.measure.weak_nnunet --work FOLDER --results medclipsam_utils/results/weak_nnunet.json
 

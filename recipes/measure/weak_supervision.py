@@ -9,9 +9,9 @@ zero-shot method on held-out images, in DSC and NSD of every model and of the en
 uncertainty; validation images, which nothing else is reported of, say which single model one would choose. **noise**
 spoils exact masks on purpose, in ways that average out and in ways that do not.
 
-Training and held-out seeds are nobody else's. The folder keeps masks, checkpoints and a file for each part of each
-task: the same command goes on where an interrupted one stopped. It takes about two and a half hours on two
-processor cores; ``--quick`` proves in a minute that it runs.
+Training and held-out seeds are nobody else's (``data/seeds.py``). The folder keeps masks, checkpoints and a file for
+each part of each task: the same command goes on where an interrupted one stopped. It takes about two and a half hours
+on two processor cores; ``--quick`` proves in a minute that it runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ONE_CYCLE = TrainingConfig(cycles=1, cycle_steps=350, keep=1)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many seeds of each task are trained on and looked at, and for how long."""
+    """Say how many seeds of each task are trained on and looked at, and for how long."""
 
     first_training: int = SEEDS["weak training"].seeds.start
     training: int = 2000
@@ -75,7 +75,7 @@ def quick(folder: Path) -> Sizes:
 
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
-    """How good the masks of the training set are, and whether agreement and presence tell it."""
+    """Measure how good the masks of the training set are, and whether agreement and presence tell it."""
     images, exact = _training_set(task, sizes.first_training, sizes.training)
     labels = make_pseudo_labels(_segmenter(), images, task=task, progress=False)
     path = _file(sizes, f"pseudo_{task}.npz")
@@ -90,7 +90,7 @@ def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def training(task: str, sizes: Sizes) -> dict[str, Any]:
-    """A U-Net alone and one around a CLIP, on trusted masks and on others, beside the zero-shot method."""
+    """Train a U-Net alone and one around a CLIP, on trusted masks and on others; compare with the zero-shot method."""
     images, exact = _training_set(task, sizes.first_training, sizes.training)
     chosen = pseudo_labels_of(task, sizes)["trusted"]
     masks = list(np.load(_file(sizes, f"pseudo_{task}.npz"))["masks"])
@@ -117,7 +117,7 @@ def training(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def noise(task: str, sizes: Sizes) -> dict[str, Any]:
-    """What one network makes of exact masks that were spoilt on purpose; of one task, and nothing of the others."""
+    """Spoil the exact masks of one task on purpose, and see what a network makes of them; other tasks give nothing."""
     if task != NOISE_TASK:
         return {}
     images, exact = _training_set(task, sizes.first_training, sizes.noise_training)
@@ -141,27 +141,27 @@ def exact_label(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def ragged(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Each mask too large or too small, by so many pixels as chance will have it."""
+    """Make each mask too large or too small, by a random number of pixels."""
     return grown(mask, int(generator.integers(-GROWTH, GROWTH + 1)))
 
 
 def shaken(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Each mask moved into another direction."""
+    """Move each mask into another direction."""
     return moved(mask, generator.uniform(-SHIFT, SHIFT, 2))
 
 
 def too_large(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """All masks too large by the same number of pixels."""
+    """Make all masks too large by the same number of pixels."""
     return grown(mask, GROWTH)
 
 
 def pushed(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """All masks moved to the same side."""
+    """Move all masks to the same side."""
     return moved(mask, np.array([0.0, SHIFT / 2]))
 
 
 def half_missing(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """In half of the masks, the left half of the image is missing."""
+    """Leave out the left half of the image in half of the masks."""
     kept = mask.copy()
     if generator.random() < 0.5:
         kept[:, : mask.shape[1] // 2] = False
@@ -179,14 +179,14 @@ SPOILT: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Dilated, or for a negative number eroded."""
+    """Dilate a mask by a number of pixels, or erode it if that is negative."""
     if not pixels:
         return mask
     return (binary_dilation if pixels > 0 else binary_erosion)(mask, iterations=abs(pixels))
 
 
 def moved(mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """By rows and columns; what comes in is background."""
+    """Move a mask by rows and columns; what comes in is background."""
     return shift(mask.astype(np.float32), pixels, order=1) > 0.5
 
 
@@ -213,12 +213,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def pseudo_labels_of(task: str, sizes: Sizes) -> dict[str, Any]:
-    """What :func:`pseudo_labels` has written."""
+    """Read what :func:`pseudo_labels` has written."""
     return json.loads(_file(sizes, f"pseudo_labels_{task}.json").read_text(encoding="utf-8"))
 
 
 def _training_set(task: str, first: int, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Images that show the target, and their exact masks."""
+    """Draw images that show the target, and their exact masks."""
     cases = target_cases(task, range(first, first + count))
     return [case.image for case in cases], [case.mask for case in cases]
 
@@ -237,14 +237,14 @@ def _scores(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> dict[st
 
 
 def _validated(ensemble: SegmenterEnsemble, cases: Sequence[Case]) -> list[float]:
-    """Mean NSD of every member on images that only serve to choose one; by their exact masks."""
+    """Measure the mean NSD of every member on images that only serve to choose one, by their exact masks."""
     members = ensemble.predict([case.image for case in cases]).members > 0.5
     truth = [case.mask for case in cases]
     return short(np.mean(_scores(masks, truth)["NSD"]) for masks in members)
 
 
 def _judged(prediction: EnsemblePrediction, truth: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Scores of the ensemble and of every member, calibration near the target, and the uncertainty of every image."""
+    """Score the ensemble and every member, with calibration near the target and the uncertainty of every image."""
     outlines = np.stack(truth)
     found: dict[str, Any] = {"ensemble": _scores(prediction.masks, truth)}
     found["members"] = [_scores(member > 0.5, truth) for member in prediction.members]

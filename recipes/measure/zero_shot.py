@@ -1,4 +1,4 @@
-"""Measure the whole way from a sentence to a mask on held-out simulated images, part by part.
+"""Measure the whole pipeline from a sentence to a mask on held-out simulated images, part by part.
 
     python -m recipes.measure.zero_shot --work FOLDER --results medclipsam_utils/results/zero_shot.json
 
@@ -9,8 +9,8 @@ the first version of the method, with a CLIP that learned from captions alone an
 SAM's masks. **absent_targets**: images with and without the target, when a target that is reported absent gets an empty
 mask.
 
-Held-out seeds are nobody else's. The folder keeps a file for each part of each task: the same command goes on where an
-interrupted one stopped. ``--quick`` proves in a minute that it runs.
+Held-out seeds are nobody else's (``data/seeds.py``). The folder keeps a file for each part of each task: the same
+command goes on where an interrupted one stopped. ``--quick`` proves in a minute that it runs.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from .saliency_checks import as_preset
 
 MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
 HALF = 0.5  # where the bare map is cut
-TOLERANCE = 2.0  # of NSD, in pixels, as in the paper
-CHANNELS = 13  # of gScoreCAM, a tenth of the small CLIP's
+TOLERANCE = 2.0  # NSD's, in pixels, as in the paper
+CHANNELS = 13  # gScoreCAM's, a tenth of the small CLIP's
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many seeds of each task are looked at."""
+    """Say how many seeds of each task are looked at."""
 
     first_held_out: int = SEEDS["pipeline held out"].seeds.start
     held_out: int = 100
@@ -62,7 +62,7 @@ QUICK = Sizes(held_out=2)
 
 
 class Scores:
-    """DSC and NSD of every image, by the name of what was measured."""
+    """Collect DSC and NSD of every image, by the name of what was measured."""
 
     def __init__(self):
         self.by_name: dict[str, dict[str, list[float]]] = defaultdict(lambda: {"DSC": [], "NSD": []})
@@ -74,19 +74,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class Saliency:
-    """What a :class:`SegmenterConfig` has as saliency, made of any method and any question."""
+    """Stand for the saliency of a :class:`SegmenterConfig`, with any method and any question."""
 
     method: Method
     text: Callable[[Clip, str | Task], Tensor]
 
 
 def held_out(task: str, sizes: Sizes) -> list[Case]:
-    """Images that show the target."""
+    """Draw images that show the target."""
     return target_cases(task, range(sizes.first_held_out, sizes.first_held_out + sizes.held_out))
 
 
 def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
-    """What each stage adds, in the order of the paper's ablation, and what is no part of the method."""
+    """Measure what each stage adds, in the order of the paper's ablation, and what is no part of the method."""
     cases, config, sam, scores = held_out(task, sizes), CONFIGS[MODEL][task], load_sam(MODEL), Scores()
     before, maps = (_maps(name, config, task, cases) for name in (CAPTIONS_ONLY, MODEL))
     for case, untuned, saliency in zip(cases, before, maps, strict=True):
@@ -115,7 +115,7 @@ def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Each method through the same later stages, with both CLIPs; and the first version of the whole."""
+    """Take each method through the same later stages, with both CLIPs; and the first version of the whole."""
     cases, config, scores = held_out(task, sizes), CONFIGS[MODEL][task], Scores()
     cams = {"gScoreCAM": partial(gscore_cam, channels=CHANNELS), "GradCAM": grad_cam}
     configs = {
@@ -130,7 +130,7 @@ def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def text_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Each kind, as one sentence and as an ensemble, for all images alike; and P3 of the class that is in the image."""
+    """Ask with each kind, as one sentence and as an ensemble, all images alike; and with P3 of the image's class."""
     cases, config, scores = held_out(task, sizes), CONFIGS[MODEL][task], Scores()
     preset, prompts = config.saliency, TASKS[task].prompts
     asked = {kind: prompts[kind][:1] for kind in PROMPT_KINDS}
@@ -149,7 +149,7 @@ def text_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def visual_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
-    """What SAM is asked with, from the same coarse masks, and how its three answers are put together."""
+    """Ask SAM in several ways from the same coarse masks, and combine its three answers in several ways."""
     cases, config, sam, scores = held_out(task, sizes), CONFIGS[MODEL][task], load_sam(MODEL), Scores()
     for case, found in zip(cases, _segment(MODEL, config, task, cases), strict=True):
         parts = components(found.coarse)
@@ -172,7 +172,7 @@ def visual_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def absent_targets(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Images with the target and images without, answered always, or only where the target is reported present."""
+    """Answer images with the target and without it always, or only where the target is reported present."""
     without = FINDINGS[task][-1]
     seeds = range(sizes.first_held_out, sizes.first_held_out + sizes.held_out)
     normal = [simulate(task, seed, finding=without) for seed in seeds]
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _asking(preset: Preset, sentences: Sequence[str]) -> Saliency:
-    """A preset with other words."""
+    """Give a preset other words."""
 
     def text(clip: Clip, task: str | Task) -> Tensor:
         known = replace(TASKS[task] if isinstance(task, str) else task, prompts={"asked": tuple(sentences)})
@@ -220,7 +220,7 @@ def _maps(model: str, config: SegmenterConfig, task: str, cases: Sequence[Case])
 
 
 def _segment(model: str, config: SegmenterConfig, task: str, cases: Sequence[Any]) -> list[Segmentation]:
-    """Of cases or samples: what has an ``image``."""
+    """Segment cases or samples: anything that has an ``image``."""
     segmenter = Segmenter(load_clip(model), load_sam(MODEL), config)
     return segmenter.segment_batch([case.image for case in cases], task=task)
 

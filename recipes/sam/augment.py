@@ -1,4 +1,4 @@
-"""Variations of an image and its masks: where they lie, how bright they are, and shapes pasted into them."""
+"""Vary an image and its masks: where they lie, how bright they are, and what shapes are pasted into them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def draw_view(focus: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 [2, 3]: from where the pixels of a view come, in coordinates −1 … 1 of the image.
+    """Draw from where the pixels of a view come: float32 [2, 3], in coordinates −1 … 1 of the image.
 
     A third of the views are as the image is, a third are a little larger or smaller, shifted and turned, and a third
     zoom in on ``focus`` (bool [H, W], not empty), where the borders of a small lesion can be seen. Half are mirrored.
@@ -33,14 +33,14 @@ def draw_view(focus: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def warp(planes: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """float32 [C, H, W] as seen by ``view``, a matrix of :func:`draw_view`; bilinear, and 0 outside of the image."""
+    """Show planes float32 [C, H, W] by ``view``, a matrix of :func:`draw_view`; bilinear, 0 outside of the image."""
     batch = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None]  # [1, C, H, W]
     grid = F.affine_grid(torch.from_numpy(view)[None], list(batch.shape), align_corners=False)
     return F.grid_sample(batch, grid, mode="bilinear", align_corners=False)[0].numpy()
 
 
 def vary_intensity(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another gamma, contrast, brightness, sharpness and noise, each in a part of the draws; float32 in 0 … 255."""
+    """Vary gamma, contrast, brightness, sharpness and noise, each in a part of the draws; float32 in 0 … 255."""
     pixels = pixels.astype(np.float32)
     if rng.random() < 0.6:
         pixels = 255 * (pixels / 255) ** np.float32(np.exp(rng.uniform(-0.4, 0.4)))
@@ -53,7 +53,7 @@ def vary_intensity(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_shape(rng: np.random.Generator, size: int) -> np.ndarray:
-    """float32 [size, size]: the signed distance (about, in pixels, inside is positive) from the edge of a random shape.
+    """Draw a random shape as the signed distance from its edge, float32 [size, size] in about pixels, inside positive.
 
     An ellipse or something between a diamond and a rectangle, whose radius swells and shrinks with the angle.
     """
@@ -74,7 +74,7 @@ def draw_shape(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def paste_shape(pixels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The image with a random shape in it, float32 [H, W], and the shape's mask, bool [H, W]."""
+    """Paste a random shape: returns the image with it, float32 [H, W], and the shape's mask, bool [H, W]."""
     distance = draw_shape(rng, pixels.shape[0])
     softness = rng.uniform(0.3, 2.0)
     opacity = 1 / (1 + np.exp(np.clip(-distance / softness, -30, 30)))
@@ -93,7 +93,7 @@ def _affine(matrix: np.ndarray, middle: np.ndarray) -> np.ndarray:
 
 
 def _extent(mask: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre [2] of the mask's box as (x, y), and half of its longer side, in coordinates −1 … 1."""
+    """Find the centre [2] of the mask's box as (x, y), and half of its longer side, in coordinates −1 … 1."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
     return (low + high) / mask.shape[0] - 1, float((high - low).max()) / mask.shape[0]

@@ -1,4 +1,4 @@
-"""What one step of the training sees: an image, K masks in it, and a prompt for each.
+"""Draw what one step of the training sees: an image, K masks in it, and a prompt for each.
 
 Masks are of three sorts. The *target* of the task is what the book segments, and most draws are of it; each lung counts
 on its own, as each has its own prompt. *Structures* (head, heart, muscle …) and *pasted shapes* teach that a prompt,
@@ -27,7 +27,7 @@ BLANK = (
 
 @dataclass(frozen=True)
 class Sampling:
-    """How often which image, mask and prompt is drawn; shares need not add up to 1."""
+    """Say how often which image, mask and prompt is drawn; weights need not add up to 1."""
 
     # Lesions are small, soft and varied: they need most of the images; lungs are learned within minutes.
     tasks: tuple[tuple[str, float], ...] = (
@@ -52,7 +52,7 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image with K prompts.
+    """Hold one image with K prompts.
 
     Attributes:
         pixels: float32 [H, W], 0 … 255.
@@ -69,15 +69,15 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A mask that may be prompted; ``inside`` is where its points lie, ``share`` how often it is drawn."""
+    """Hold a mask that may be prompted; ``inside`` is where its points lie, ``weight`` how often it is drawn."""
 
     mask: np.ndarray
     inside: np.ndarray
-    share: float
+    weight: float
 
 
 def index_by_task(images: Images) -> dict[tuple[str, bool], np.ndarray]:
-    """The numbers of the images of each task, with and without its target."""
+    """List the numbers of the images of each task, with and without its target."""
     groups: dict[tuple[str, bool], list[int]] = {}
     for number, fact in enumerate(images.facts):
         groups.setdefault((fact["task"], fact["present"]), []).append(number)
@@ -88,17 +88,17 @@ def draw_example(
     images: Images, groups: dict[tuple[str, bool], np.ndarray], n_prompts: int, sampling: Sampling,
     rng: np.random.Generator,
 ) -> Example:  # fmt: skip
-    """A random image in a random view, with ``n_prompts`` prompts of a random kind."""
+    """Draw a random image in a random view, with ``n_prompts`` prompts of a random kind."""
     task, present = _pick(sampling.tasks, rng), rng.random() < sampling.with_target
     number = int(rng.choice(groups[task, present]))
     kind = _pick(sampling.prompts, rng)
-    share = sampling.target_share_of_one_point if kind == ONE_POINT else sampling.target_share
+    target_share = sampling.target_share_of_one_point if kind == ONE_POINT else sampling.target_share
     pixels = images.pixels[number].astype(np.float32)
     targets = target_masks(images, number)
     shape = None
     if rng.random() < (sampling.shape_with_target if present else sampling.shape_without_target):
         pixels, shape = paste_shape(pixels, rng)
-    candidates = _candidates(targets, _structures(images, number, rng), shape, share)
+    candidates = _candidates(targets, _structures(images, number, rng), shape, target_share)
     if not candidates:
         return draw_example(images, groups, n_prompts, sampling, rng)
     pixels, masks, inside = _look(pixels, _choose(candidates, n_prompts, rng), n_prompts, rng)
@@ -109,7 +109,7 @@ def draw_example(
 
 
 def target_masks(images: Images, number: int) -> list[np.ndarray]:
-    """The masks that get a prompt of their own: each lung, or the lesion; none if the image is without the target."""
+    """List the masks that get a prompt of their own: each lung, or the lesion; none if there is no target."""
     if not images.facts[number]["present"]:
         return []
     structures = images.structures[number]
@@ -118,14 +118,14 @@ def target_masks(images: Images, number: int) -> list[np.ndarray]:
 
 
 def _structures(images: Images, number: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Connected parts of up to two structures, drawn at random."""
+    """Draw connected parts of up to two structures."""
     names = sorted(images.structures[number].keys() - SKIPPED - set(LUNGS))
     chosen = rng.permutation(names)[:2]
     return [_random_part(unpack(images.structures[number][name]), rng) for name in chosen]
 
 
 def _random_part(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of the connected parts of a mask, the large ones more often."""
+    """Draw one of the connected parts of a mask, the large ones more often."""
     parts, n_parts = ndimage.label(mask)
     if n_parts < 2:
         return mask
@@ -136,28 +136,28 @@ def _random_part(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _candidates(
     targets: list[np.ndarray], structures: list[np.ndarray], shape: np.ndarray | None, target_share: float
 ) -> list[Candidate]:
-    """What can be prompted. A shape hides what it lies on, and the points of a structure keep off the targets on it."""
+    """List what can be prompted. A shape hides what it lies on; points of a structure keep off the targets on it."""
     hidden = np.zeros_like(targets[0] if targets else structures[0]) if shape is None else shape
     visible_targets = [mask & ~hidden for mask in targets]
     on_target = np.any(visible_targets, axis=0) if targets else np.zeros_like(hidden)
     shapes = [] if shape is None else [shape]
-    share_of = (target_share if targets else 0.0, 1 - target_share)
+    weight_of = (target_share if targets else 0.0, 1 - target_share)
     others = [(mask & ~hidden, mask & ~hidden & ~on_target) for mask in structures]
-    found = [Candidate(mask, mask, share_of[0] / len(targets)) for mask in visible_targets]
-    found += [Candidate(mask, inside, share_of[1] / len(structures)) for mask, inside in others]
+    found = [Candidate(mask, mask, weight_of[0] / len(targets)) for mask in visible_targets]
+    found += [Candidate(mask, inside, weight_of[1] / len(structures)) for mask, inside in others]
     found += [Candidate(mask, mask, 0.5) for mask in shapes]
     return [candidate for candidate in found if candidate.inside.sum() >= SMALLEST]
 
 
 def _choose(candidates: list[Candidate], count: int, rng: np.random.Generator) -> list[Candidate]:
-    shares = np.array([candidate.share for candidate in candidates])
-    return [candidates[choice] for choice in rng.choice(len(candidates), size=count, p=shares / shares.sum())]
+    weights = np.array([candidate.weight for candidate in candidates])
+    return [candidates[choice] for choice in rng.choice(len(candidates), size=count, p=weights / weights.sum())]
 
 
 def _look(
     pixels: np.ndarray, chosen: list[Candidate], count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The image and K masks in a random view; masks that the view cuts away are replaced by others of them."""
+    """Show the image and K masks in a random view; masks that the view cuts away are replaced by others of them."""
     distinct = list({id(candidate): candidate for candidate in chosen}.values())
     planes = [pixels, *(c.mask for c in distinct), *(c.inside for c in distinct if c.inside is not c.mask)]
     seen = warp(np.stack(planes), draw_view(chosen[0].mask, rng))
@@ -188,6 +188,6 @@ def _pad(
     return pixels, masks, inside
 
 
-def _pick(shares: tuple[tuple[str, float], ...], rng: np.random.Generator) -> str:
-    names, weights = zip(*shares, strict=True)
-    return str(rng.choice(names, p=np.array(weights) / sum(weights)))
+def _pick(weights: tuple[tuple[str, float], ...], rng: np.random.Generator) -> str:
+    names, values = zip(*weights, strict=True)
+    return str(rng.choice(names, p=np.array(values) / sum(values)))

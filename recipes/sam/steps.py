@@ -1,4 +1,4 @@
-"""From examples to a loss: the forward pass with prompts, and what SAM is trained to make small.
+"""Go from examples to a loss: the forward pass with prompts, and what SAM is trained to make small.
 
 SAM gives four masks per prompt. The first is meant for prompts that leave no doubt, the other three for those that do,
 such as a single point. As in Kirillov et al. 2023 (appendix A), of the three only the best is trained, and a head
@@ -7,7 +7,7 @@ learns the IoU that each mask reaches, with a squared error. Three things differ
 * The loss of a mask is cross-entropy + dice. SAM's 20 × focal + dice hardly asks for more than a probability of ⅔, and
   the small model stayed there: after as many steps its masks were clearly worse.
 * Every prompt trains both the first mask and the best of three, so that either can be asked for.
-* Masks are compared at the decoder's 128 × 128 pixels. There the truth is the *share* of each pixel that the mask
+* Masks are compared at the decoder's 128 × 128 pixels. There the truth is the *fraction* of each pixel that the mask
   covers, a number from 0 to 1: a contour is then known to a fraction of a pixel, which a small lesion needs, at a
   quarter of the cost of comparing 256 × 256.
 """
@@ -26,7 +26,7 @@ WEIGHT_OF_THREE = 0.4  # beside the first mask, for prompts that leave no doubt;
 
 
 def embed(sam: Sam, pixels: torch.Tensor) -> torch.Tensor:
-    """What ``sam.image_encoder`` does, for images of any size that is a multiple of 64.
+    """Do what ``sam.image_encoder`` does, for images of any size that is a multiple of 64.
 
     Args:
         sam: the model.
@@ -49,7 +49,7 @@ def embed(sam: Sam, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def decode(sam: Sam, embedding: torch.Tensor, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
-    """All four masks for K prompts on one image.
+    """Predict all four masks for K prompts on one image.
 
     Args:
         sam: the model.
@@ -82,7 +82,7 @@ def _sparse(sam: Sam, prompts: Prompts) -> torch.Tensor:
 
 
 def batch_loss(sam: Sam, examples: list[Example], shrink: int = 1) -> tuple[torch.Tensor, float]:
-    """The loss of a step, and the mean dice loss of its first masks, which is easier to read.
+    """Compute the loss of a step, and the mean dice loss of its first masks, which is easier to read.
 
     With ``shrink`` 2 the model sees the images at 128 × 128 pixels, and all it does costs a quarter.
     """
@@ -107,18 +107,18 @@ def batch_loss(sam: Sam, examples: list[Example], shrink: int = 1) -> tuple[torc
 
 
 def cross_entropy(logits: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
-    """−c log p − (1 − c) log(1 − p), averaged over pixels: [N, M] of [N, M, H, W] and [N, 1, H, W]."""
+    """Average −c log p − (1 − c) log(1 − p) over pixels: [N, M] of [N, M, H, W] and [N, 1, H, W]."""
     return F.binary_cross_entropy_with_logits(logits, covered.expand_as(logits), reduction="none").mean(dim=(2, 3))
 
 
 def dice_loss(logits: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
-    """1 − 2 Σ p·c / (Σ p + Σ c), each sum plus 1 so that an empty mask has a loss: [N, M] of [N, M, H, W]."""
+    """Compute 1 − 2 Σ p·c / (Σ p + Σ c), each sum plus 1 so that an empty mask has a loss: [N, M] of [N, M, H, W]."""
     probabilities = logits.sigmoid()
     overlap = (probabilities * covered).sum(dim=(2, 3))
     return 1 - (2 * overlap + 1) / (probabilities.sum(dim=(2, 3)) + covered.sum(dim=(2, 3)) + 1)
 
 
 def iou(predicted: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of bool masks, 0 if both are empty: [N, M] of [N, M, H, W]."""
+    """Divide intersection by union of bool masks, 0 if both are empty: [N, M] of [N, M, H, W]."""
     both, either = (predicted & masks).sum(dim=(2, 3)), (predicted | masks).sum(dim=(2, 3))
     return both / either.clamp(min=1)

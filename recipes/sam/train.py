@@ -32,7 +32,7 @@ from medclipsam_utils.runs.files import write_json
 from ..data.images import Images, load_images
 from ..data.seeds import SEEDS
 from ..machine import machine
-from ..training.optimizers import moving_average, muon_and_adamw, rate_share, start_from
+from ..training.optimizers import moving_average, muon_and_adamw, rate_fraction, start_from
 from ..training.stages import checkpoint_file, finished, weights_file
 from .examples import Sampling, draw_example, index_by_task
 from .steps import batch_loss
@@ -43,7 +43,7 @@ TRAINING, VALIDATION = SEEDS["training"].seeds.start, SEEDS["validation"].seeds.
 
 @dataclass(frozen=True)
 class Settings:
-    """Each number with its reason."""
+    """Hold each number with its reason."""
 
     stage: str
     # Random weights if None.
@@ -100,7 +100,7 @@ STAGES = {
 
 
 def quick(settings: Settings) -> Settings:
-    """The same recipe, a few hundred times smaller."""
+    """Make the same recipe a few hundred times smaller."""
     return replace(
         settings, seeds_per_task=2, validation_seeds_per_task=2, steps=16, images_per_small_step=2, images_per_step=2,
         prompts_per_image=2, warm_up_steps=3, averaging=0.8, validate_every=1000, final_validate_images=1,
@@ -108,7 +108,7 @@ def quick(settings: Settings) -> Settings:
 
 
 class Training:
-    """The state that a checkpoint holds: the model, the average of its weights, the optimizer, and how far it is."""
+    """Hold what a checkpoint keeps: the model, the average of its weights, the optimizer, and how far it is."""
 
     def __init__(self, settings: Settings, model: Sam):
         self.settings = settings
@@ -122,11 +122,11 @@ class Training:
 
     @property
     def shrink(self) -> int:
-        """By how much images are made smaller at this step."""
+        """The factor by which images are made smaller at this step."""
         return 2 if self.step < self.settings.share_of_small_steps * self.settings.steps else 1
 
     def advance(self, images: Images, groups: dict[tuple[str, bool], np.ndarray]) -> float:
-        """One step; returns the dice loss of the unambiguous masks."""
+        """Take one step; returns the dice loss of the unambiguous masks."""
         settings, started = self.settings, time.perf_counter()
         rng = np.random.default_rng([settings.seed, self.step])
         examples = [
@@ -136,7 +136,7 @@ class Training:
         loss, dice = batch_loss(self.model, examples, self.shrink)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.largest_gradient)
-        self.optimizer.step(rate_share(self.step, settings.steps, settings.warm_up_steps, settings.last_rate))
+        self.optimizer.step(rate_fraction(self.step, settings.steps, settings.warm_up_steps, settings.last_rate))
         self.average.update_parameters(self.model)
         self.step += 1
         self.losses.append(float(loss.detach()))
@@ -159,7 +159,7 @@ class Training:
 
 
 def new_model(settings: Settings) -> Sam:
-    """Random weights that depend on the seed only."""
+    """Build a model with random weights that depend on the seed only."""
     from medclipsam_utils.models.tiny_sam import build_tiny_sam
 
     with torch.random.fork_rng(devices=[]):

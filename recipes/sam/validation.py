@@ -1,4 +1,4 @@
-"""How well the small SAM segments simulated images it has not seen, beside the filled box.
+"""Measure how well the small SAM segments simulated images it has not seen, beside the filled box.
 
 The DSC (Dice similarity coefficient) of an image is that of its whole target: lungs are prompted one by one, and the
 union of the answers counts.
@@ -27,7 +27,7 @@ PROMPTED = ("box", "box ± 10 %", "box + up to 30 %", "1 point", "10 points")
 
 @torch.no_grad()
 def evaluate(sam: Sam, images: Images, per_task: int, shrink: int = 1, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Mean DSC by task and prompt, over the first ``per_task`` images of each task that hold its target.
+    """Average the DSC by task and prompt, over the first ``per_task`` images of each task that hold its target.
 
     For one point the model gives three masks, and the one whose IoU it thinks highest is taken. With ``shrink`` 2
     the model sees the images at half their size, as in the first part of its training.
@@ -67,7 +67,7 @@ def _scores(sam: Sam, images: Images, number: int, rng: np.random.Generator, shr
 
 
 def _answer(sam: Sam, embedding: torch.Tensor, prompts: Prompts, ambiguous: bool) -> np.ndarray:
-    """The union, bool [256, 256], of the masks for K prompts."""
+    """Unite the masks for K prompts, bool [256, 256]."""
     logits, qualities = decode(sam, embedding, prompts)
     best = 1 + qualities[:, 1:].argmax(dim=1) if ambiguous else torch.zeros(len(logits), dtype=torch.long)
     chosen = logits[torch.arange(len(logits)), best][:, None]

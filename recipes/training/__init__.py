@@ -1,1 +1,1 @@
-"""What the trainings of the small CLIP and the small SAM share."""
+"""Hold what the trainings of the small CLIP and the small SAM have in common."""

@@ -1,4 +1,4 @@
-"""The optimizers of the small models, their learning rates, and the average of the weights that is kept.
+"""Optimize the small models: the optimizers, their learning rates, and the average of the weights that is kept.
 
 Muon (Jordan et al. 2024) makes every step of a matrix a multiple of an orthogonal one, so that directions in which the
 gradient is small are learned as fast as the large ones. From random weights it needed half of AdamW's steps here.
@@ -18,16 +18,16 @@ SCALE_FACTOR = 5.0  # logit scales and biases are single numbers far from where 
 
 
 class Optimizers:
-    """Optimizers that step together. Every group of parameters has a ``largest_rate`` of its own."""
+    """Let several optimizers step together. Every group of parameters has a ``largest_rate`` of its own."""
 
     def __init__(self, *optimizers: optim.Optimizer):
         self.optimizers = optimizers
 
-    def step(self, share: float) -> None:
-        """Move the weights at ``share`` of the largest rates, and forget the gradients."""
+    def step(self, fraction: float) -> None:
+        """Move the weights at a fraction of the largest rates, and forget the gradients."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["largest_rate"] * share
+                group["lr"] = group["largest_rate"] * fraction
             optimizer.step()
             optimizer.zero_grad()
 
@@ -40,7 +40,7 @@ class Optimizers:
 
 
 def adamw(model: nn.Module, rate: float, decay: float, betas: tuple[float, float], scales: Sequence[nn.Parameter] = ()):
-    """AdamW for all. Weight decay is for what has two dimensions or more; ``scales`` have :data:`SCALE_FACTOR`."""
+    """Give AdamW everything. Weight decay is for two dimensions or more; ``scales`` have :data:`SCALE_FACTOR`."""
     others = _without(model.parameters(), scales)
     groups = [
         {"params": [p for p in others if p.ndim >= 2], "weight_decay": decay, "largest_rate": rate},
@@ -53,7 +53,7 @@ def adamw(model: nn.Module, rate: float, decay: float, betas: tuple[float, float
 def muon_and_adamw(
     model: nn.Module, matrix_rate: float, other_rate: float, matrix_decay: float, scales: Sequence[nn.Parameter] = ()
 ) -> Optimizers:
-    """Muon for the matrices that map features to features, AdamW for everything else.
+    """Give Muon the matrices that map features to features, and AdamW everything else.
 
     Args:
         model: every ``nn.Linear`` weight goes to Muon, the other parameters to AdamW.
@@ -75,15 +75,15 @@ def muon_and_adamw(
     )
 
 
-def rate_share(step: int, steps: int, warm_up_steps: int, last: float) -> float:
-    """Share of the largest rate: a straight line up, times half a cosine from 1 down to ``last``."""
+def rate_fraction(step: int, steps: int, warm_up_steps: int, last: float) -> float:
+    """Compute the fraction of the largest rate: a straight line up, times half a cosine from 1 down to ``last``."""
     warm_up = min(1.0, (step + 1) / warm_up_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return warm_up * (last + (1 - last) * cosine)
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """The exponential moving average of the weights: steadier than any of them, and it is what is kept.
+    """Average the weights with exponential decay: the average is steadier than any of them, and it is what we keep.
 
     Its memory grows to its full length of about 1 / (1 − decay) steps, so that the first weights are soon forgotten.
     """

@@ -1,4 +1,4 @@
-"""Training in stages: where a stage keeps its checkpoint, and how its end becomes the start of another."""
+"""Train in stages: where a stage keeps its files, and how its end becomes the start of another."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 
 def checkpoint_file(model: str, stage: str, work: Path) -> Path:
-    """Where a stage of the small ``"clip"`` or ``"sam"`` keeps its checkpoint."""
+    """Name the file in which a stage of the small ``"clip"`` or ``"sam"`` keeps its checkpoint."""
     return work / f"tiny_{model}_{stage}.pt"
 
 
 def weights_file(model: str, stage: str, work: Path) -> Path:
-    """Where a finished stage writes its weights; the results stand beside them, as ``.json``."""
+    """Name the file of a finished stage's weights; the results stand beside it, as ``.json``."""
     return work / f"tiny_{model}_{stage}.safetensors"
 
 

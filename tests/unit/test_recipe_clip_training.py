@@ -25,7 +25,7 @@ from recipes.clip.text import encode_captions, hide_words, vocabulary
 from recipes.data import images as simulated
 from recipes.training.optimizers import moving_average
 
-# Three seeds a task do not show every word.
+# Three seeds per task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
 REGIONS, TUNED, BASE = (train.quick(train.STAGES[stage]) for stage in ("regions", "tuned", "base"))
@@ -107,14 +107,14 @@ class TestTowers:
                 answer = clip.visual.head(trunk.forward_head(alone))[0]
                 torch.testing.assert_close(features[image], answer / answer.norm())
 
-    @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-    def test_hidden_words_leave_start_end_and_padding(self, share):
+    @pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+    def test_hidden_words_leave_start_end_and_padding(self, fraction):
         tokens = sentences(*range(1, 31))
-        hidden = hide_words(tokens, share, np.random.default_rng(0))
+        hidden = hide_words(tokens, fraction, np.random.default_rng(0))
         words = (tokens >= 2) & (tokens < 18)
         assert torch.equal(hidden[~words], tokens[~words])
         assert ((hidden == tokens) | (hidden == 1)).all()
-        assert (hidden[words] == 1).float().mean() == pytest.approx(share, abs=0.06)
+        assert (hidden[words] == 1).float().mean() == pytest.approx(fraction, abs=0.06)
 
     def test_the_vocabulary_knows_the_prompts_and_the_captions(self):
         words = vocabulary([{"task": "lung_ct", "finding": "nodule", "attributes": {"side": "left"}, "present": True}])

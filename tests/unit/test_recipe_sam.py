@@ -149,7 +149,7 @@ class TestExamples:
         of_lesion, of_organ = examples._candidates([lesion], [organ], None, 0.9)
         assert np.array_equal(of_organ.mask, organ) and np.array_equal(of_organ.inside, organ & ~lesion)
         assert np.array_equal(of_lesion.inside, lesion)
-        assert (of_lesion.share, of_organ.share) == pytest.approx((0.9, 0.1))
+        assert (of_lesion.weight, of_organ.weight) == pytest.approx((0.9, 0.1))
 
     def test_padding_is_blank_and_hides_no_mask(self):
         mask = rectangle(0, 0, 12, 12)[None]
@@ -202,10 +202,10 @@ class TestLosses:
 
 class TestOptimizer:
     def test_the_rate_rises_and_falls(self):
-        shares = [optimizers.rate_share(step, 1000, warm_up_steps=100, last=0.01) for step in range(1001)]
-        assert shares[0] == pytest.approx(0.01)
-        assert np.argmax(shares) in (98, 99) and max(shares) < 1
-        assert shares[500] == pytest.approx(0.505) and shares[1000] == pytest.approx(0.01)
+        fractions = [optimizers.rate_fraction(step, 1000, warm_up_steps=100, last=0.01) for step in range(1001)]
+        assert fractions[0] == pytest.approx(0.01)
+        assert np.argmax(fractions) in (98, 99) and max(fractions) < 1
+        assert fractions[500] == pytest.approx(0.505) and fractions[1000] == pytest.approx(0.01)
 
     @needs_muon
     def test_every_weight_is_moved_by_one_of_the_two(self):
