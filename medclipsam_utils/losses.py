@@ -26,6 +26,9 @@ because w depends on the similarities as well. With w held constant (``different
 p_ij / (τ B), which is positive for every negative. The two differ little where β is small; at low τ the first one pulls
 easy negatives closer.
 
+A τ that is learned needs a lower bound. A decoupled loss of pairs that fit is close to −2/τ, which falls without end as
+τ goes to 0. CLIP therefore keeps its τ at 0.01 or above by clipping it between the steps, and so does this module.
+
 Sources: van den Oord et al. 2018 and Radford et al. 2021 (InfoNCE), Yeh et al. 2022 (DCL), Radenovic et al. 2023
 (HN-NCE), Koleilat et al. 2025 (DHN-NCE).
 """
@@ -39,21 +42,28 @@ from torch import Tensor, nn
 from torch.distributed import get_world_size, is_available, is_initialized
 from torch.distributed.nn.functional import all_gather
 
+#: Learned temperatures stay at this or above: CLIP's bound, a logit scale of 100 (Radford et al. 2021, section 2.5).
+LOWEST_TEMPERATURE = 0.01
+
 
 class ContrastiveLoss(nn.Module):
     """The whole family; the classes below name its members.
 
     Args:
-        temperature: τ, above 0.
+        temperature: τ, above 0; where a learnable τ starts, at :data:`LOWEST_TEMPERATURE` or above.
         beta1: hardness β of the image-to-text half, 0 or above.
         beta2: hardness β of the text-to-image half, 0 or above.
         decoupled: leave the positive pair out of the denominator.
-        learnable_temperature: make log τ a parameter that is trained along.
+        learnable_temperature: make log τ a parameter that is trained along, and kept above its bound.
         differentiate_weights: let the gradient flow through the weights w, as the equation stands (the default).
             False holds w constant (a stop-gradient): the value is the same, the gradient another one, see above.
 
     Attributes:
-        log_temperature: log τ, a parameter float32 []; None if τ is fixed.
+        log_temperature: log τ, a parameter float32 []; None if τ is fixed. The next call of the loss brings it back to
+            the bound if an optimizer has moved it below.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -68,21 +78,28 @@ class ContrastiveLoss(nn.Module):
     ):
         super().__init__()
         check_temperature(temperature)
+        if learnable_temperature and temperature < LOWEST_TEMPERATURE:
+            raise ValueError(
+                f"the temperature is {temperature}, and a learnable one stays at {LOWEST_TEMPERATURE} or above: start "
+                "it there, or keep it fixed with learnable_temperature=False"
+            )
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not (beta >= 0 and math.isfinite(beta)):
                 raise ValueError(f"{name} must be 0 or above, not {beta}: below 0, easy negatives would count more")
         self.beta1, self.beta2, self.decoupled = beta1, beta2, decoupled
         self.differentiate_weights = differentiate_weights
-        self._fixed_temperature = temperature
+        self._given_temperature = temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learnable_temperature else None
 
     @property
     def temperature(self) -> float:
         """τ as it is now."""
-        return self._fixed_temperature if self.log_temperature is None else self.log_temperature.exp().item()
+        if self.log_temperature is None:
+            return self._given_temperature
+        return max(self.log_temperature.exp().item(), LOWEST_TEMPERATURE)
 
     def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """The loss, a scalar, of B pairs.
+        """Compute the loss of B pairs.
 
         Under ``torch.distributed`` the features of all ranks are one batch, and every rank returns the loss of all of
         it. Gradients flow to all ranks; averaged over them, as ``DistributedDataParallel`` does, they are those of a
@@ -98,12 +115,16 @@ class ContrastiveLoss(nn.Module):
         Raises:
             ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, or a feature is not finite.
         """
-        temperature = self._fixed_temperature if self.log_temperature is None else self.log_temperature.exp()
+        temperature = self._given_temperature
+        if self.log_temperature is not None:
+            with torch.no_grad():
+                self.log_temperature.clamp_(min=math.log(LOWEST_TEMPERATURE))
+            temperature = self.log_temperature.exp()
         logits = pairwise_logits(image_features, text_features, temperature)
         return self.half(logits, self.beta1) + self.half(logits.T, self.beta2)
 
     def half(self, logits: Tensor, beta: float) -> Tensor:
-        """One direction, a scalar, of s/τ [B, B]: rows look for their partner among the columns."""
+        """Compute one direction from s/τ [B, B]: each row looks for its partner among the columns."""
         positives = logits.diagonal()
         if not beta and not self.decoupled:
             return (logits.logsumexp(dim=1) - positives).mean()
@@ -119,9 +140,11 @@ class ContrastiveLoss(nn.Module):
         return (denominator - positives).mean()
 
     def extra_repr(self) -> str:
+        """Say how the loss was made, which training does not change: of a learnable τ, where it started."""
         return (
-            f"temperature={self.temperature:.4g}, beta1={self.beta1}, beta2={self.beta2}, decoupled={self.decoupled}, "
-            f"learnable_temperature={self.log_temperature is not None}"
+            f"temperature={self._given_temperature:.10g}, beta1={self.beta1}, beta2={self.beta2}, "
+            f"decoupled={self.decoupled}, learnable_temperature={self.log_temperature is not None}"
+            + ("" if self.differentiate_weights else ", differentiate_weights=False")
         )
 
 
@@ -146,7 +169,7 @@ class DCLLoss(ContrastiveLoss):
 class HNNCELoss(ContrastiveLoss):
     """Hard-negative noise contrastive estimation (Radenovic et al. 2023, equation 3): similar negatives count more.
 
-    Args: as of :class:`ContrastiveLoss`.
+    Its arguments are those of :class:`ContrastiveLoss`.
     """
 
     def __init__(
@@ -170,7 +193,7 @@ class HNNCELoss(ContrastiveLoss):
 class DHNNCELoss(ContrastiveLoss):
     """Decoupled hard-negative NCE (Koleilat et al. 2025, equations 1 to 4), with the paper's τ and β.
 
-    Args: as of :class:`ContrastiveLoss`.
+    Its arguments are those of :class:`ContrastiveLoss`.
     """
 
     def __init__(
@@ -193,7 +216,7 @@ class DHNNCELoss(ContrastiveLoss):
 
 
 class ReleasedHNLoss(nn.Module):
-    """What the code released with MedCLIP-SAMv2 computes in the place of DHN-NCE, for comparison; do not train with it.
+    """The released code of MedCLIP-SAMv2 computes this in place of DHN-NCE. Compare with it, but do not train with it.
 
     Three things are not the paper's. The logarithm is taken of every negative term and then averaged, where the paper
     takes it of their sum; the weights are normalised without β; and masked entries still count, as exp(0) = 1. With
@@ -216,7 +239,7 @@ class ReleasedHNLoss(nn.Module):
         self.temperature, self.beta1, self.beta2 = temperature, beta1, beta2
 
     def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """A scalar; arguments and errors as of :class:`ContrastiveLoss`."""
+        """Compute the loss of B pairs, with the arguments and errors of :meth:`ContrastiveLoss.forward`."""
         check_pairs(image_features, text_features)
         check_count(image_features)
         image_features, text_features = at_least_float32(image_features, text_features)
@@ -230,9 +253,12 @@ class ReleasedHNLoss(nn.Module):
         terms = math.log(count - 1) + (1 + beta) * negatives - negatives.logsumexp(dim=1, keepdim=True)
         return terms.mean() - logits.diagonal().sum() / count**2
 
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature:.10g}, beta1={self.beta1}, beta2={self.beta2}"
+
 
 def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
-    """log w_ij: how much negative j counts in row i; the weights of a row add up to B − 1.
+    """Compute log w_ij, how much negative j counts in row i; the weights of a row add up to B − 1.
 
     Args:
         negatives: s/τ [B, B], −∞ where a pair is not a negative.
@@ -246,7 +272,10 @@ def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
 
 
 def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: Tensor | float) -> Tensor:
-    """s/τ of all images with all texts, of all ranks: [B, B], float32 or more. See :meth:`ContrastiveLoss.forward`."""
+    """Compute s/τ of all images with all texts, of all ranks: [B, B], float32 or more.
+
+    Arguments and errors are those of :meth:`ContrastiveLoss.forward`.
+    """
     check_pairs(image_features, text_features)
     image_features, text_features = at_least_float32(image_features, text_features)
     if is_available() and is_initialized() and get_world_size() > 1:
@@ -258,13 +287,13 @@ def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: 
 
 
 def check_temperature(temperature: float) -> None:
-    """ValueError unless it is a number above 0."""
+    """Raise a ValueError unless it is a number above 0."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"the temperature must be a number above 0, not {temperature}")
 
 
 def check_pairs(image_features: Tensor, text_features: Tensor) -> None:
-    """ValueError unless both are finite and [B, D]."""
+    """Raise a ValueError unless both are finite and [B, D]."""
     shapes = tuple(image_features.shape), tuple(text_features.shape)
     if shapes[0] != shapes[1] or image_features.ndim != 2:
         raise ValueError(f"features must be two tensors [B, D], row i of both a pair, not {shapes[0]} and {shapes[1]}")
@@ -274,11 +303,11 @@ def check_pairs(image_features: Tensor, text_features: Tensor) -> None:
 
 
 def check_count(features: Tensor) -> None:
-    """ValueError if there is no negative in the batch."""
+    """Raise a ValueError if there is no negative in the batch."""
     if len(features) < 2:
         raise ValueError(f"a contrastive loss needs 2 pairs or more, not {len(features)}: there is no negative")
 
 
 def at_least_float32(*features: Tensor) -> list[Tensor]:
-    """Half precision has too few digits for a sum of B exponentials."""
+    """Bring half precision to float32: it has too few digits for a sum of B exponentials."""
     return [part.float() if part.dtype in (torch.float16, torch.bfloat16) else part for part in features]

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.losses import (
+    LOWEST_TEMPERATURE,
     ContrastiveLoss,
     DCLLoss,
     DHNNCELoss,
@@ -276,6 +277,78 @@ class TestNumbers:
         values = [InfoNCELoss(0.6 * math.exp(step)).double()(images, texts).item() for step in (1e-4, -1e-4)]
         assert loss.log_temperature.grad.item() == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-3)
         assert not list(InfoNCELoss().parameters())
+
+
+class TestLearnableTemperature:
+    """The bound of CLIP: a logit scale of at most 100."""
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_stays_at_the_bound_or_above(self, loss):
+        """Pairs that fit reward a low τ; without a bound, 200 steps of a tenth would reach 1e-9."""
+        pairs, loss = embeddings(8, dtype=torch.float32)[0], loss(0.1, learnable_temperature=True)
+        optimizer = torch.optim.Adam(loss.parameters(), lr=0.1)
+        for _ in range(200):
+            optimizer.zero_grad()
+            loss(pairs, pairs).backward()
+            optimizer.step()
+            assert loss.temperature >= LOWEST_TEMPERATURE
+        used = loss(pairs, pairs)
+        torch.testing.assert_close(used, type(loss)(loss.temperature)(pairs, pairs), rtol=1e-5, atol=1e-5)
+        assert loss.temperature == pytest.approx(LOWEST_TEMPERATURE) or not loss.decoupled
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_leaves_the_bound_as_soon_as_the_loss_asks_for_it(self, loss):
+        """Pairs that do not fit ask for a high τ; what was far below the bound has nothing to make up for."""
+        images = embeddings(8, dtype=torch.float32)[0]
+        loss = loss(0.1, learnable_temperature=True)
+        with torch.no_grad():
+            loss.log_temperature.fill_(-50.0)
+        assert loss.temperature == LOWEST_TEMPERATURE
+        optimizer = torch.optim.SGD(loss.parameters(), lr=1e-3)
+        loss(images, -images).backward()
+        optimizer.step()
+        assert loss.temperature > LOWEST_TEMPERATURE
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_cannot_start_below_the_bound_where_a_fixed_one_can_be(self, loss):
+        images, texts = embeddings(4)
+        assert torch.isfinite(loss(0.005)(images, texts)) and loss(0.005).temperature == 0.005
+        start = loss(LOWEST_TEMPERATURE, learnable_temperature=True)
+        assert start.temperature == pytest.approx(LOWEST_TEMPERATURE)
+        with pytest.raises(ValueError, match=r"is 0\.005, and a learnable one stays at 0\.01 or above: start it there"):
+            loss(0.005, learnable_temperature=True)
+
+    def test_is_not_hidden_where_it_is_not_a_number(self):
+        loss = InfoNCELoss(learnable_temperature=True)
+        with torch.no_grad():
+            loss.log_temperature.fill_(math.nan)
+        assert math.isnan(loss.temperature) and torch.isnan(loss(*embeddings(4)))
+
+
+class TestRepr:
+    def test_says_all_that_a_loss_was_made_with(self):
+        made = [
+            InfoNCELoss(),
+            DHNNCELoss(0.6),
+            DHNNCELoss(0.600001),
+            DHNNCELoss(0.6, 0.2),
+            DHNNCELoss(0.6, 0.15, 0.2),
+            DHNNCELoss(0.6, learnable_temperature=True),
+            DHNNCELoss(0.6, differentiate_weights=False),
+            HNNCELoss(0.6),
+            ReleasedHNLoss(0.6),
+            ReleasedHNLoss(0.5),
+            ReleasedHNLoss(0.6, 0.2),
+        ]
+        assert len({repr(loss) for loss in made}) == len(made)
+        assert repr(DHNNCELoss()) == repr(DHNNCELoss(0.6, 0.15, 0.15))
+
+    def test_is_the_same_when_the_temperature_has_moved(self):
+        loss = DHNNCELoss(0.1, learnable_temperature=True)
+        with torch.no_grad():
+            loss.log_temperature.add_(1)
+        assert repr(loss) == repr(DHNNCELoss(0.1, learnable_temperature=True))
+        assert loss.temperature == pytest.approx(0.1 * math.e)
 
 
 class TestBadInput:
