@@ -1,4 +1,4 @@
-"""What a fine-tuning run depends on, besides its data, its loss and the model it starts from."""
+"""The settings of a fine-tuning run; its data, its loss and the model it starts from come beside them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class FinetuneConfig:
     Attributes:
         epochs: how often every pair is seen. The last pairs of an epoch that do not fill a batch are left out; which
             ones these are is drawn anew for every epoch.
-        batch_size: pairs a step, those of all processes together. Each pair has the others of its batch as negatives.
+        batch_size: pairs per step, those of all processes together. Each pair has the others of its batch as negatives.
         micro_batch_size: how many pairs a process encodes at once; None is all of its share. Smaller needs less memory
             and more time (everything is encoded twice), and the loss still sees the whole batch: see
             :mod:`~medclipsam_utils.finetune.gradients`.
-        learning_rate: of AdamW.
+        learning_rate: learning rate of AdamW.
         warm_up_steps: steps over which the rate grows from 0 on a straight line.
         decay: factor by which the rate falls after every ``decay_epochs`` epochs. The paper says 50 %, not how often.
         decay_epochs: see ``decay``.
-        weight_decay: of the weight matrices; biases, norms and other vectors have none.
-        betas: of AdamW.
-        epsilon: of AdamW.
+        weight_decay: weight decay of the weight matrices; biases, norms and other vectors have none.
+        betas: betas of AdamW.
+        epsilon: epsilon of AdamW.
         max_gradient_norm: longer gradients are shortened to this; None leaves them.
         precision: ``"float32"``, or ``"bfloat16"`` for the towers (weights and loss stay float32).
         freeze: which tower is left as it is: ``"none"``, ``"image"`` or ``"text"``.
-        seed: of the order of the pairs and of dropout.
+        seed: seed of the order of the pairs and of dropout.
         checkpoint_steps: a checkpoint is written every so many steps.
-        patience: stop after so many validations (one an epoch) without a lower loss; None never stops early.
+        patience: stop after so many validations (one per epoch) without a lower loss; None never stops early.
         workers: processes that read images ahead; 0 reads them in this one.
     """
 
@@ -75,6 +75,6 @@ class FinetuneConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: choose {', '.join(choices)}")
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step; steps count from 0."""
         warm_up = min(1.0, (step + 1) / self.warm_up_steps) if self.warm_up_steps else 1.0
         return self.learning_rate * warm_up * self.decay ** (step // (self.decay_epochs * steps_per_epoch))

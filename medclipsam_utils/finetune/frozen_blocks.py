@@ -1,7 +1,7 @@
-"""Fine-tuning what follows the transformer blocks of the image tower, on a processor, in minutes.
+"""Fine-tune the layers behind the transformer blocks of the image tower, on a processor, in minutes.
 
-Nearly all the work of a step is in the blocks of the image tower. Where these are not trained, what they say of an
-image never changes: it is computed once and kept, and a step trains the pooling and the projection of the image tower
+Nearly all the work of a step is in the blocks of the image tower. Where these are not trained, their answer to an image
+never changes: we compute it once and keep it, and a step trains the pooling and the projection of the image tower
 and the whole text tower. Locking the lower part of a tower is common; Zhai et al. 2022, *LiT*, lock all of it.
 """
 
@@ -47,13 +47,13 @@ class FrozenBlocks(Clip):
 
     @torch.no_grad()
     def tokens(self, images: Image) -> Tensor:
-        """What the blocks say of one image: float16 [N, C]; of a batch [B, 3, H, W] or of several: [B, N, C]."""
+        """Run the blocks on one image: float16 [N, C]; on a batch [B, 3, H, W] or on several: [B, N, C]."""
         found = self.image_tower.forward_features(self._preprocess_pixels(images)).half()
         single = not isinstance(images, list | tuple) and getattr(images, "ndim", 3) == 3
         return found[0] if single else found
 
     def preprocess(self, images: Tensor | Iterable[Tensor]) -> Tensor:
-        """Tokens float32 [B, N, C] on the model's device, of a batch of them or of several; of none [0, N, C]."""
+        """Stack a batch of tokens or several: float32 [B, N, C] on the model's device; none gives [0, N, C]."""
         tower, tokens = self.image_tower, list(images)
         if not tokens:
             count = tower.patch_embed.num_patches + tower.num_prefix_tokens
@@ -72,10 +72,10 @@ class _AfterBlocks(nn.Module):
         self._encode_text = [model.encode_text]  # in a list: the model is not a part of this one
 
     def encode_image(self, tokens: Tensor, normalize: bool = False) -> Tensor:
-        """[B, D] of tokens [B, N, C]."""
+        """Embed tokens [B, N, C]: [B, D]."""
         features = self.visual.head(self.visual.trunk.forward_head(tokens))
         return functional.normalize(features, dim=-1) if normalize else features
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
-        """[B, D] of token ids [B, L]."""
+        """Embed token ids [B, L]: [B, D]."""
         return self._encode_text[0](tokens, normalize=normalize)

@@ -1,7 +1,7 @@
 """The gradient of a contrastive loss for a batch that does not fit into memory at once.
 
 Accumulating the gradients of small batches is *not* training with a large one: each pair would meet the negatives of
-its small batch only. What does it right (gradient caching, Gao et al. 2021): encode all parts without keeping what
+its small batch only. Gradient caching (Gao et al. 2021) does it right: encode all parts without keeping what
 backward needs; compute the loss of the whole batch and its gradient with respect to the features; then encode each part
 again and send the features' gradient back through it. The result is the gradient of the whole batch, for twice the
 encoding.
@@ -22,16 +22,16 @@ Encode = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def backward(
     encode: nn.Module, loss: nn.Module, images: Tensor, tokens: Tensor, micro_batch_size: int | None, seed: list[int]
 ) -> Tensor:
-    """Add the gradient of a batch to the parameters' ``grad``; returns the loss, without gradient.
+    """Add the gradient of a batch to the parameters' ``grad`` and return the loss, without gradient.
 
     Args:
         encode: from images [B, 3, S, S] and token ids [B, L] to both features [B, D]; a module, or one inside
             ``DistributedDataParallel``, whose processes then exchange gradients once.
-        loss: of both features.
+        loss: loss of both features.
         images: [B, 3, S, S].
         tokens: int64 [B, L].
         micro_batch_size: how many pairs are encoded at once; None for all.
-        seed: of what is random in the towers, such as dropout: the second encoding must repeat the first.
+        seed: seed of what is random in the towers, such as dropout: the second encoding must repeat the first.
     """
     if micro_batch_size is None or micro_batch_size >= len(images):
         with seeded([*seed, 0], images.device):

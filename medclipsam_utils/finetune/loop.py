@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from ..images.names import some
 from ..models import Clip, save_clip
 from ..runs.checkpoints import Checkpoints
 from ..runs.files import write_json
@@ -25,15 +27,17 @@ from .config import FinetuneConfig
 from .gradients import backward
 
 CHECKPOINT, SETTINGS, WEIGHTS = "checkpoint.pt", "run.json", "clip"
+#: Settings that may change between the parts of a run: when it ends, and how its steps are computed and kept.
+MAY_DIFFER = ("epochs", "patience", "micro_batch_size", "workers", "checkpoint_steps")
 
 
 @dataclass
 class History:
-    """What happened.
+    """The course of a run.
 
     Attributes:
-        steps: one dict a step: ``epoch``, ``loss``, ``learning_rate``, ``temperature`` (None if the loss has none).
-        validations: one dict an epoch, if there is a validation set: ``epoch``, ``loss``.
+        steps: one dict per step: ``epoch``, ``loss``, ``learning_rate``, ``temperature`` (None if the loss has none).
+        validations: one dict per epoch, if there is a validation set: ``epoch``, ``loss``.
         stopped_early: the validation loss had not fallen for ``patience`` epochs.
     """
 
@@ -63,25 +67,33 @@ def finetune(
     the result does not depend on how many there are, but for rounding. Each then needs the clip on its own device.
 
     With a folder the run can be interrupted at any time: the same call goes on from the last checkpoint and ends with
-    the same weights, on the same machine bit for bit. At its end the folder holds ``run.json`` with settings and
-    history, and the weights for :func:`~medclipsam_utils.models.load_clip`: ``clip.safetensors`` of a small CLIP, the
-    folder ``clip`` of any other.
+    the same weights, on the same machine bit for bit. In a notebook it may be the same cell with the same ``clip`` and
+    ``loss``: both are what the checkpoint says, and what they were before if there is none yet. A call with more epochs
+    goes on as well, and so does one with another ``patience``, ``micro_batch_size``, ``workers`` or
+    ``checkpoint_steps``; all other settings must be as they were. One with fewer epochs than the folder has seen trains
+    nothing and warns.
+
+    At its end the folder holds ``run.json`` with settings and history, and the weights for
+    :func:`~medclipsam_utils.models.load_clip`: ``clip.safetensors`` of a small CLIP, the folder ``clip`` of any other.
 
     Args:
         clip: weights whose ``requires_grad`` is False stay as they are, so that any part can be frozen beforehand;
             afterwards with the weights of the epoch with the lowest validation loss, or of the last one.
         dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). What is
             quick to read only once may be a list of items.
-        loss: of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; what it
-            learns itself, such as a temperature, is trained along.
+        loss: loss of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; what it
+            learns itself, such as a temperature, is trained along. A resumed run tells losses apart by their ``repr``.
         config: settings.
         folder: for checkpoint, weights and settings; None keeps nothing.
         validation: like ``dataset``; its loss is computed after every epoch, in batches of the same size.
         progress: show a bar.
 
     Raises:
-        ValueError: fewer pairs than a batch, a batch that the processes cannot share, or a checkpoint of a run with
-            other settings.
+        ValueError: fewer pairs than a batch, a batch that the processes cannot share, or a checkpoint of a run that has
+            other settings or other frozen weights; the message names what differs.
+
+    Warns:
+        UserWarning: the run in the folder is past the last epoch already.
     """
     with joined(clip.device) as processes:
         run = _Run(clip, loss, config, processes, Path(folder) if folder is not None else None)
@@ -89,7 +101,7 @@ def finetune(
 
 
 class _Towers(nn.Module):
-    """Both towers as one call, which is what ``DistributedDataParallel`` wraps."""
+    """Both towers in one call, because ``DistributedDataParallel`` wraps one module."""
 
     def __init__(self, model: nn.Module, precision: str):
         super().__init__()
@@ -117,10 +129,11 @@ class _Run:
         if validation is not None:
             _steps(validation, config.batch_size, "validation")
         self.settings["pairs"] = len(dataset)
-        with _trainable(self.clip.model, config.freeze):
+        self.settings["validation_pairs"] = None if validation is None else len(validation)
+        with _trainable(self.clip.model, config.freeze), self._as_before_unless_saved():
             towers = _Towers(self.clip.model, config.precision)
             self.optimizer = _optimizer(towers, self.loss, config)
-            self._restore()
+            self._restore(per_epoch)
             wrapped = DistributedDataParallel(towers) if self.processes.count > 1 else towers
             total = config.epochs * per_epoch
             bar = tqdm(total=total, initial=self.step, disable=not (progress and self.processes.first), unit="step")
@@ -161,7 +174,7 @@ class _Run:
         self.step += 1
 
     def _batches(self, dataset: Any, epoch: int, done: int) -> Iterator[list[dict]]:
-        """This process's part of each batch of an epoch, after the first ``done`` ones."""
+        """Load this process's part of each batch of an epoch, after the first ``done`` ones."""
         size = self.config.batch_size
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(dataset)).tolist()
         batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
@@ -179,11 +192,15 @@ class _Run:
 
     def _validate(self, towers: nn.Module, validation: Any, epoch: int) -> None:
         self.history.validations.append({"epoch": epoch, "loss": self._validation_loss(towers, validation)})
-        since_best = epoch - self.history.best["epoch"]
-        if since_best == 0:
-            weights = self.clip.model.state_dict()
-            self.best_weights = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
-        self.history.stopped_early = self.config.patience is not None and since_best >= self.config.patience
+        if self.history.best["epoch"] == epoch:
+            self.best_weights = _copy(self.clip.model)
+        self._stop_early()
+
+    def _stop_early(self) -> None:
+        patience, validations = self.config.patience, self.history.validations
+        if validations:
+            since_best = validations[-1]["epoch"] - self.history.best["epoch"]
+            self.history.stopped_early = patience is not None and since_best >= patience
 
     @torch.no_grad()
     def _validation_loss(self, towers: nn.Module, validation: Any) -> float:
@@ -195,26 +212,55 @@ class _Run:
         return float(np.mean(losses))
 
     def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.folder / CHECKPOINT, self.settings)
+        return Checkpoints(self.folder / CHECKPOINT, self.settings, MAY_DIFFER)
+
+    @contextmanager
+    def _as_before_unless_saved(self) -> Iterator[None]:
+        """Give clip and loss back as they came if the run ends before its first checkpoint: it can then start again."""
+        parts = [] if self.folder is None else [self.clip.model, self.loss]
+        self.before = [_copy(part) for part in parts]
+        try:
+            yield
+        finally:
+            for part, state in zip(parts, self.before, strict=False):
+                part.load_state_dict(state)
+
+    def _trained(self) -> list[str]:
+        parts = {"clip": self.clip.model, "loss": self.loss}
+        return [f"{p}.{n}" for p, part in parts.items() for n, w in part.named_parameters() if w.requires_grad]
 
     def _save(self) -> None:
         if self.folder is not None and self.processes.first:
             self._checkpoints().save({
-                "step": self.step, "history": asdict(self.history),
+                "step": self.step, "history": asdict(self.history), "trained": self._trained(),
                 "model": self.clip.model.state_dict(), "loss": self.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(), "best_weights": self.best_weights,
             })  # fmt: skip
         self.processes.wait()
+        self.before = []
 
-    def _restore(self) -> None:
+    def _restore(self, per_epoch: int) -> None:
         state = self._checkpoints().load(self.clip.device) if self.folder is not None else None
         if state is None:
             return
+        path, epochs = self.folder / CHECKPOINT, -(-state["step"] // per_epoch)
+        if epochs > self.config.epochs:
+            said = f"{path} is of epoch {epochs} already and epochs is {self.config.epochs}: nothing is trained"
+            warnings.warn(f"{said}. For fewer epochs give another folder", stacklevel=4)
+            self.settings["config"]["epochs"] = epochs
+        older, now = set(state.get("trained", self._trained())), set(self._trained())
+        for change, names in (("trained and are frozen", older - now), ("frozen and are trained", now - older)):
+            if names:
+                raise ValueError(
+                    f"{path} is of a run in which {len(names)} weights were {change} now: {some(sorted(names))}. Set "
+                    "freeze or requires_grad as it was, or give another folder"
+                )
         self.clip.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best_weights = state["step"], state["best_weights"]
+        self.step, self.best_weights, self.before = state["step"], state["best_weights"], []
         self.history = History(**state["history"])
+        self._stop_early()
 
     def _write_results(self) -> None:
         if self.folder is not None and self.processes.first:
@@ -224,11 +270,15 @@ class _Run:
         self.processes.wait()
 
 
+def _copy(part: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().cpu().clone() for name, weight in part.state_dict().items()}
+
+
 @contextmanager
 def _trainable(model: nn.Module, freeze: str) -> Iterator[None]:
-    """Only what is to be trained has gradients, and is in training mode; afterwards all is as before.
+    """Give gradients and training mode to what is trained only; afterwards all is as before.
 
-    A weight that had no gradient before gets none: who froze it meant it.
+    A weight that had no gradient before gets none: somebody froze it on purpose.
     """
     before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     for name, parameter in model.named_parameters():

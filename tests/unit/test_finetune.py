@@ -293,12 +293,96 @@ class TestFolder:
         assert_equal(weights(clip), weights(again))
         assert not list(tmp_path.rglob("*.part"))
 
-    def test_a_run_with_other_settings_is_refused(self, tmp_path):
-        finetune(small_clip(), pairs(), InfoNCELoss(), replace(CONFIG, epochs=1), folder=tmp_path, progress=False)
-        with pytest.raises(ValueError, match="was made with other settings, data or model"):
-            finetune(
-                small_clip(), pairs(), InfoNCELoss(0.1), replace(CONFIG, epochs=1), folder=tmp_path, progress=False
-            )
+    @pytest.mark.parametrize("after", [1, 3, 4])
+    def test_the_same_objects_can_be_handed_in_again(self, tmp_path, monkeypatch, after):
+        """Interrupted before the first checkpoint (of step 2), after it and in the second epoch, as in a notebook."""
+        whole, expected_loss = small_clip(), DHNNCELoss(0.1, learnable_temperature=True)
+        expected = finetune(whole, pairs(), expected_loss, CONFIG, progress=False)
+        clip, loss, advance = small_clip(), DHNNCELoss(0.1, learnable_temperature=True), finetune_loop._Run._advance
+
+        def interrupt(run, *args):
+            advance(run, *args)
+            if run.step == after:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(finetune_loop._Run, "_advance", interrupt)
+            finetune(clip, pairs(), loss, CONFIG, folder=tmp_path, progress=False)
+        for _ in range(2):  # the second time it is at its end
+            found = finetune(clip, pairs(), loss, CONFIG, folder=tmp_path, progress=False)
+            assert found == expected and loss.temperature == expected_loss.temperature
+            assert_equal(weights(whole), weights(clip))
+
+    def test_how_long_and_how_it_is_computed_may_differ(self, tmp_path):
+        validation, short = pairs(4, seed=1), replace(CONFIG, epochs=1)
+        whole = small_clip()
+        expected = finetune(whole, pairs(), InfoNCELoss(), CONFIG, validation=validation, progress=False)
+        parts = small_clip()
+        finetune(parts, pairs(), InfoNCELoss(), short, folder=tmp_path, validation=validation, progress=False)
+        others = replace(CONFIG, checkpoint_steps=1, patience=5)
+        found = finetune(parts, pairs(), InfoNCELoss(), others, folder=tmp_path, validation=validation, progress=False)
+        assert found == expected
+        assert_equal(weights(whole), weights(parts))
+        further = replace(CONFIG, epochs=3, micro_batch_size=2, workers=1)
+        found = finetune(parts, pairs(), InfoNCELoss(), further, folder=tmp_path, validation=validation, progress=False)
+        assert len(found.steps) == 9 and found.steps[:6] == expected.steps
+        assert json.loads((tmp_path / "run.json").read_text())["config"]["epochs"] == 3
+
+    def test_fewer_epochs_than_there_were_train_nothing_and_say_so(self, tmp_path):
+        clip = small_clip()
+        history = finetune(clip, pairs(), InfoNCELoss(), CONFIG, folder=tmp_path, progress=False)
+        again, short = small_clip(), replace(CONFIG, epochs=1)
+        with pytest.warns(UserWarning, match=r"is of epoch 2 already and epochs is 1: nothing is trained\. For fewer"):
+            assert finetune(again, pairs(), InfoNCELoss(), short, folder=tmp_path, progress=False) == history
+        assert_equal(weights(clip), weights(again))
+        assert json.loads((tmp_path / "run.json").read_text())["config"]["epochs"] == 2
+
+    def test_more_patience_goes_on_where_less_had_ended(self, tmp_path, monkeypatch):
+        values = iter([1.0, 2.0, 3.0])
+        monkeypatch.setattr(finetune_loop._Run, "_validation_loss", lambda *_: next(values))
+        config, validation = replace(CONFIG, epochs=3, patience=1), pairs(4, seed=1)
+        for patience, validations in ((1, 2), (2, 3)):
+            history = finetune(small_clip(), pairs(), InfoNCELoss(), replace(config, patience=patience),
+                               folder=tmp_path, validation=validation, progress=False)  # fmt: skip
+            assert len(history.validations) == validations and history.stopped_early
+
+    def test_a_run_with_other_settings_is_refused_and_they_are_named(self, tmp_path):
+        config, validation = replace(CONFIG, epochs=1), pairs(4, seed=1)
+        finetune(small_clip(), pairs(), InfoNCELoss(), config, folder=tmp_path, validation=validation, progress=False)
+        given = {"clip": small_clip(), "dataset": pairs(), "loss": InfoNCELoss(), "config": config}
+        other = small_clip()
+        other.name = "other"
+        for change, says in (
+            ({"loss": InfoNCELoss(0.1)}, r"loss was 'InfoNCELoss\(temperature=0\.6,.* now\. Use the same"),
+            ({"loss": InfoNCELoss(learnable_temperature=True)}, r"loss was .*=False\)' and is .*=True\)' now\. Use"),
+            (
+                {"config": replace(config, learning_rate=1e-5)},
+                r"learning_rate was 0\.001 and is 1e-05 now\. Use",
+            ),
+            ({"config": replace(config, seed=1, epochs=2)}, "seed was 0 and is 1 now. Use"),
+            (
+                {"config": replace(config, freeze="text", betas=(0.8, 0.9))},
+                r"betas was \[0\.9, .*; freeze was 'none' and",
+            ),
+            ({"dataset": pairs(16)}, "pairs was 12 and is 16 now. Use"),
+            ({"clip": other}, "model was 'small' and is 'other' now. Use"),
+            ({"validation": None}, "validation_pairs was 4 and is None now. Use"),
+        ):
+            with pytest.raises(ValueError, match="was made with other settings, data or model: " + says):
+                finetune(**{**given, "validation": validation, **change}, folder=tmp_path, progress=False)
+
+    def test_a_run_that_trains_other_weights_is_refused_and_they_are_named(self, tmp_path):
+        frozen = small_clip()
+        frozen.image_tower.blocks.requires_grad_(False)
+        for first, then, says in (
+            (small_clip(), frozen, "weights were trained and are frozen now: clip.visual.trunk.blocks.0"),
+            (frozen, small_clip(), "weights were frozen and are trained now: clip.visual.trunk.blocks.0"),
+        ):
+            folder, before = tmp_path / says[13:18], weights(then)
+            finetune(first, pairs(), InfoNCELoss(), replace(CONFIG, epochs=1), folder=folder, progress=False)
+            with pytest.raises(ValueError, match=says + r".* more\. Set freeze or requires_grad as it was"):
+                finetune(then, pairs(), InfoNCELoss(), CONFIG, folder=folder, progress=False)
+            assert_equal(weights(then), before)
 
     def test_a_killed_write_leaves_the_checkpoint_before(self, tmp_path, monkeypatch):
         save, saved = torch.save, []

@@ -265,9 +265,32 @@ class TestRunFiles:
         assert kept.load() == {"step": 1}
 
     def test_a_run_with_other_settings_does_not_go_on(self, tmp_path):
-        checkpoints.Checkpoints(tmp_path / "run.pt", {"seed": 0}).save({"step": 1})
-        with pytest.raises(ValueError, match=r"run\.pt was made with other settings"):
-            checkpoints.Checkpoints(tmp_path / "run.pt", {"seed": 1}).load()
+        path, settings = tmp_path / "run.pt", {"seed": 0, "config": {"rate": 0.1, "steps": (1, 2)}, "model": "tiny"}
+        checkpoints.Checkpoints(path, settings).save({"step": 1})
+        for change, says in (
+            ({"seed": 1}, r"model: seed was 0 and is 1 now\. Use the same, give another folder, or delete it"),
+            ({"config": {"rate": 0.2, "steps": (1, 2)}}, r"model: rate was 0\.1 and is 0\.2 now\. Use"),
+            ({"config": {"rate": 0.1, "steps": (1,)}, "model": "b"}, r"steps was \[1, 2\] and is \[1\] now; model"),
+            ({"device": "cuda"}, r"model: device was None and is 'cuda' now\. Use"),
+        ):
+            with pytest.raises(ValueError, match=r"run\.pt was made with other settings.*" + says):
+                checkpoints.Checkpoints(path, settings | change).load()
+        with pytest.raises(ValueError, match=r"seed was 0 and is None now; config was {.*} and is None now\. Use"):
+            checkpoints.Checkpoints(path, {"model": "tiny"}).load()
+
+    def test_some_settings_may_differ(self, tmp_path):
+        path = tmp_path / "run.pt"
+        checkpoints.Checkpoints(path, {"seed": 0, "config": {"rate": 0.1, "workers": 0}}).save({"step": 1})
+        for settings in ({"seed": 0, "config": {"rate": 0.1, "workers": 2}}, {"seed": 0, "config": {"rate": 0.1}}):
+            assert checkpoints.Checkpoints(path, settings, ("workers",)).load() == {"step": 1}
+        with pytest.raises(ValueError, match=r"model: rate was 0\.1 and is 1 now\. Use"):
+            checkpoints.Checkpoints(path, {"seed": 0, "config": {"rate": 1, "workers": 2}}, ("workers",)).load()
+
+    @pytest.mark.parametrize("content", [{"weights": [1, 2]}, [1, 2], {"settings": 3}])
+    def test_another_file_of_that_name_is_no_checkpoint(self, tmp_path, content):
+        torch.save(content, tmp_path / "run.pt")
+        with pytest.raises(ValueError, match=r"run\.pt is no checkpoint of such a run: give another folder"):
+            checkpoints.Checkpoints(tmp_path / "run.pt", {"seed": 0}).load()
 
     def test_json_is_written_as_a_whole(self, tmp_path):
         files.write_json(tmp_path / "run.json", {"a": [1, 2]})
