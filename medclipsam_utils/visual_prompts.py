@@ -1,4 +1,4 @@
-"""From a coarse mask to what SAM is asked with, and from SAM's answers to one mask.
+"""From a coarse mask to the prompts for SAM, and from SAM's answers to one mask.
 
 SAM (Kirillov et al. 2023) answers a *visual prompt*: a box, points on the target (label 1) and beside it (label 0), or
 both. Section 3.3 of Koleilat et al. 2025 takes them from the coarse mask; its best prompts are boxes for breast, brain
@@ -17,6 +17,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from segment_anything import SamPredictor
 
+from .masks import as_mask
 from .postprocess import components
 
 VOTES = ("single", "average", "mrm", "staple")
@@ -36,7 +37,17 @@ class Points:
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
-    """float32 [4], the smallest box that holds a mask, bool [H, W] and not empty."""
+    """Find the smallest box that holds a mask: float32 [4].
+
+    Args:
+        mask: [H, W], bool or numbers that are all 0 or 1, not empty.
+
+    Raises:
+        ValueError: the mask is empty, not [H, W], or has other values.
+    """
+    mask = as_mask(mask)
+    if not mask.any():
+        raise ValueError("the mask is empty, so there is no box around it: boxes_from_mask gives none")
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
@@ -44,10 +55,10 @@ def box_of(mask: np.ndarray) -> np.ndarray:
 def boxes_from_mask(
     mask: np.ndarray, *, per_component: bool = True, margin: float = 0.0, n: int | None = None
 ) -> np.ndarray:
-    """Boxes around a mask.
+    """Draw boxes around a mask.
 
     Args:
-        mask: bool [H, W].
+        mask: [H, W], bool or numbers that are all 0 or 1.
         per_component: one around each connected component, the largest first; otherwise one around all.
         margin: share of a box's width and height by which each side is moved outward (inward if negative), but not out
             of the image.
@@ -55,7 +66,11 @@ def boxes_from_mask(
 
     Returns:
         float32 [K, 4]; [0, 4] of an empty mask.
+
+    Raises:
+        ValueError: the mask is not [H, W], or has other values.
     """
+    mask = as_mask(mask)
     parts = components(mask, n) if per_component else [mask][: int(mask.any())]
     boxes = np.array([box_of(part) for part in parts], dtype=np.float32).reshape(-1, 4)
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -66,10 +81,10 @@ def boxes_from_mask(
 def points_from_mask(
     mask: np.ndarray, n: int = 10, *, negatives: int = 0, where: str = "inside", seed: int = 0
 ) -> Points:
-    """Points on a mask, and beside it.
+    """Draw points on a mask, and beside it.
 
     Args:
-        mask: bool [H, W].
+        mask: [H, W], bool or numbers that are all 0 or 1.
         n: points on the mask; fewer where it has fewer pixels.
         negatives: points beside it; fewer where there are fewer pixels.
         where: ``"inside"`` draws from the half of the pixels that lie deepest (by distance to the border), so that a
@@ -81,8 +96,9 @@ def points_from_mask(
         :class:`Points`, those on the mask first; none on an empty mask.
 
     Raises:
-        ValueError: another ``where``, or a negative number.
+        ValueError: another ``where``, a negative number, or a mask that is not [H, W] or has other values.
     """
+    mask = as_mask(mask)
     if where not in ("inside", "random"):
         raise ValueError(f"where is {where!r}: choose inside or random")
     if n < 0 or negatives < 0:
@@ -100,12 +116,12 @@ def predict_mask(
     *,
     vote: str = "single",
 ) -> np.ndarray:
-    """SAM's mask of the image that was set; its embedding is computed once, however many prompts there are.
+    """Ask SAM about the image that was set. It was embedded then, so that any number of prompts costs little.
 
     Args:
         predictor: after ``set_image``.
         boxes: float [K, 4] or [4], each a question of its own; the answers are united.
-        points: for all boxes alike, or one :class:`Points` a box. Without boxes, each :class:`Points` is a question.
+        points: for all boxes alike, or one :class:`Points` per box. Without boxes, each :class:`Points` is a question.
         vote: ``"single"`` takes SAM's one mask. The others ask for three and vote: ``"average"``, the mean of the masks
             above ½; ``"mrm"``, their mean weighted by SAM's own estimate of their quality, stretched to 0 … 1, as in
             the released code; ``"staple"``, the most likely truth if each mask has its own sensitivity and specificity
@@ -134,18 +150,24 @@ def predict_mask(
 
 
 def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
-    """The probability that each pixel is target, from several masks of it, by expectation maximisation.
+    """Estimate the probability that each pixel is target from several masks of it, by expectation maximisation.
 
     Warfield, Zou & Wells 2004, *Simultaneous truth and performance level estimation*. Each mask has a sensitivity and a
     specificity of its own, unknown as the truth is; given one, the other follows, in turns.
 
     Args:
-        masks: bool [M, H, W], M of 1 or more.
+        masks: [M, H, W], M of 1 or more, bool or numbers that are all 0 or 1.
         steps: turns.
 
     Returns:
         float64 [H, W] from 0 to 1.
+
+    Raises:
+        ValueError: there are no masks, or one of them is not [H, W] or has other values.
     """
+    if not len(masks):
+        raise ValueError("there are no masks: give one or more")
+    masks = np.stack([as_mask(mask, f"mask {number}") for number, mask in enumerate(masks)])
     votes = masks.reshape(len(masks), -1).astype(np.float64)
     share = votes.mean()
     sensitivity = specificity = np.full((len(masks), 1), 0.99)
@@ -160,7 +182,7 @@ def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
 
 
 def _draw(region: np.ndarray, count: int, where: str, generator: np.random.Generator) -> np.ndarray:
-    """[P, 2] as (x, y), without repetition; P is ``count``, or the number of pixels if that is smaller."""
+    """Draw [P, 2] as (x, y), without repetition; P is ``count``, or the number of pixels if that is smaller."""
     if not count or not region.any():
         return np.zeros((0, 2))
     candidates = np.argwhere(region)
@@ -193,7 +215,7 @@ def _questions(
 
 
 def _elect(masks: np.ndarray, quality: np.ndarray, vote: str) -> np.ndarray:
-    """One mask [H, W] of several [M, H, W] and SAM's estimates of their quality [M]."""
+    """Elect one mask [H, W] from several [M, H, W] by SAM's estimates of their quality [M]."""
     if vote == "average":
         return masks.mean(0) > 0.5
     if vote == "staple":

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..masks import as_mask
+
 
 def dice(pred: ArrayLike, true: ArrayLike) -> float:
     """Dice similarity coefficient of two masks.
@@ -104,39 +106,14 @@ def _surface_dice(pred: np.ndarray, true: np.ndarray, tolerance: float, spacing:
 
 
 def _masks(pred: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks as bool [H, W]."""
-    pred, true = _mask("pred", pred), _mask("true", true)
+    """Return both masks as bool [H, W]."""
+    pred, true = as_mask(pred, "pred", "threshold it"), as_mask(true, "true", "threshold it")
     if pred.shape != true.shape:
         raise ValueError(
             f"pred has shape {pred.shape} and true has shape {true.shape}: bring the prediction back to the size of "
             "the reference with nearest neighbours"
         )
     return pred, true
-
-
-def _mask(name: str, mask: ArrayLike) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.ndim != 2:
-        raise ValueError(f"{name} has shape {mask.shape}, a mask is [H, W]: take one image and one channel, as mask[0]")
-    if not mask.size:
-        raise ValueError(f"{name} has shape {mask.shape}, so no pixels: check how it was cropped")
-    if mask.dtype == bool:
-        return mask
-    if mask.dtype.kind not in "iuf":
-        raise ValueError(f"{name} has values of type {mask.dtype}: give bool, or numbers that are all 0 or 1")
-    if np.isnan(mask).any():
-        raise ValueError(
-            f"{name} has {np.isnan(mask).sum()} NaN values: find out where they come from, or take them for background "
-            "with np.nan_to_num(mask)"
-        )
-    others = np.unique(mask[(mask != 0) & (mask != 1)])
-    if others.size:
-        remedy = "threshold it: mask > 0"
-        if others.min() > 0 and others.max() < 1:
-            remedy = "probabilities are not a mask, threshold it: mask > 0.5"
-        found = ", ".join(f"{value:.4g}" for value in others[:3].tolist()) + (", …" if others.size > 3 else "")
-        raise ValueError(f"{name} has other values than 0 and 1 ({found}): {remedy}")
-    return mask.astype(bool)
 
 
 def _tolerance(name: str, value: float) -> float:

@@ -50,8 +50,8 @@ def binarize(
         saliency: float [H, W], from 0 to 1.
         method: ``"kmeans"``, the highest of ``clusters``, exactly; ``"otsu"``, above Otsu's threshold on 256 bins;
             ``"threshold"``, at least ``threshold``; ``"crf"``, where a dense CRF believes in the target.
-        clusters: of k-means, 2 or more. With two, a small bright peak drowns in what is half bright.
-        threshold: of the fixed threshold.
+        clusters: number of clusters of k-means, 2 or more. With two, a small bright peak drowns in what is half bright.
+        threshold: value of the fixed threshold.
         image: uint8 [H, W, 3], for the CRF.
         crf: settings of the CRF.
 
@@ -81,13 +81,13 @@ def binarize(
 
 
 def coarse_mask(saliency: np.ndarray, n_structures: int, *, least_share: float = 0.1, **settings) -> np.ndarray:
-    """What is high in a map, and of that the components that fit the target: bool [H, W].
+    """Keep what is high in a map and belongs to a component that fits the target: bool [H, W].
 
     Args:
         saliency: float [H, W], from 0 to 1; a constant map gives an empty mask.
         n_structures: 1 keeps the component that holds the peak of the map, more keep that many of the largest.
         least_share: of those, leave out what is smaller than this share of the largest.
-        settings: of :func:`binarize`.
+        settings: settings of :func:`binarize`.
     """
     high = binarize(saliency, **settings)
     if n_structures > 1:

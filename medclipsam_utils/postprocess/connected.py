@@ -5,38 +5,49 @@ from __future__ import annotations
 import numpy as np
 from skimage.measure import label
 
+from ..masks import as_mask
+
 
 def components(mask: np.ndarray, n: int | None = None, least_share: float = 0.0) -> list[np.ndarray]:
-    """The connected components of a mask, the largest first; pixels that touch at a corner are connected.
+    """Find the connected components of a mask, the largest first; pixels that touch at a corner are connected.
 
     Args:
-        mask: bool [H, W].
+        mask: [H, W], bool or numbers that are all 0 or 1.
         n: at most so many; None for all.
         least_share: leave out those smaller than this share of the largest, from 0 to 1.
 
     Returns:
         bool [H, W] each; none of an empty mask. Of equal ones the one further up comes first.
+
+    Raises:
+        ValueError: the mask is not [H, W], or has other values.
     """
-    parts = label(mask)
+    parts = label(as_mask(mask))
     sizes = np.bincount(parts.ravel())[1:]
     order = np.argsort(-sizes, kind="stable")[:n]
     return [parts == 1 + part for part in order if sizes[part] >= least_share * sizes.max()]
 
 
 def largest_components(mask: np.ndarray, n: int, least_share: float = 0.0) -> np.ndarray:
-    """The ``n`` largest connected components of a mask, together: bool [H, W]. An empty mask stays empty.
+    """Keep the ``n`` largest connected components of a mask: bool [H, W]. An empty mask stays empty.
 
     Section 3.3 of Koleilat et al. 2025: one for a tumour, two for the lungs. ``least_share`` as in :func:`components`.
 
     Raises:
-        ValueError: ``n`` is below 1.
+        ValueError: ``n`` is below 1, or the mask is none for :func:`components`.
     """
     if n < 1:
         raise ValueError(f"n is {n}: keep 1 component or more")
-    return np.any([np.zeros(mask.shape, dtype=bool), *components(mask, n, least_share)], axis=0)
+    parts = components(mask, n, least_share)
+    return np.any([np.zeros(np.shape(mask), dtype=bool), *parts], axis=0)
 
 
 def component_at(mask: np.ndarray, row: int, column: int) -> np.ndarray:
-    """The connected component of a mask that holds a pixel: bool [H, W], empty where the pixel is not in the mask."""
+    """Return the connected component of a mask that holds a pixel: bool [H, W], empty if the pixel is not in the mask.
+
+    Raises:
+        ValueError: the mask is none for :func:`components`.
+    """
+    mask = as_mask(mask)
     parts = label(mask)
     return (parts == parts[row, column]) & mask

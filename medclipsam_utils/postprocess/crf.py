@@ -40,7 +40,7 @@ class CrfSettings:
         bilateral_grey: s_c, how alike, in grey levels from 0 to 255.
         tau: τ, by which the evidence is divided.
         epsilon: ε, so that a saliency of 0 or 1 leaves a doubt.
-        steps: of mean-field inference.
+        steps: steps of mean-field inference.
     """
 
     smooth_weight: float = 3.0
@@ -54,7 +54,7 @@ class CrfSettings:
 
 
 def dense_crf(saliency: np.ndarray, image: np.ndarray, settings: CrfSettings | None = None) -> np.ndarray:
-    """The belief that each pixel is target.
+    """Compute the belief that each pixel is target.
 
     Args:
         saliency: float [H, W] from 0 to 1, read as the probability of the target.
@@ -83,13 +83,13 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray, settings: CrfSettings | N
 
 
 def _squared_distances(points: np.ndarray) -> np.ndarray:
-    """[N, N] of points [N, D]."""
+    """Return the squared distances [N, N] of points [N, D]."""
     squared = (points**2).sum(axis=1)
     return (squared[:, None] + squared - 2 * points @ points.T).clip(min=0)
 
 
 def _normalised(exponent: np.ndarray, weight: float) -> np.ndarray:
-    """exp of [N, N] without the diagonal, rows that add up to ``weight`` (or to 0, where nobody is near)."""
+    """Return exp of [N, N] without the diagonal; rows add up to ``weight`` (or to 0, where nobody is near)."""
     kernel = np.exp(exponent)
     np.fill_diagonal(kernel, 0)
     return kernel * (weight / kernel.sum(axis=1, keepdims=True).clip(np.finfo(float).tiny))

@@ -42,7 +42,7 @@ def highest_cluster(values: np.ndarray, clusters: int = 2) -> np.ndarray:
     total = np.concatenate([[0], np.cumsum(counts * (different - different[0]))])
 
     def gain(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """S² / W of the intervals from ``low`` to before ``high``."""
+        """Return S² / W of the intervals from ``low`` to before ``high``."""
         return (total[high] - total[low]) ** 2 / (weight[high] - weight[low])
 
     n = len(different)
@@ -57,7 +57,7 @@ def highest_cluster(values: np.ndarray, clusters: int = 2) -> np.ndarray:
 
 
 def _one_more(best: np.ndarray, gain, made: int) -> np.ndarray:
-    """What ``made`` clusters reach below each border, from what one cluster fewer reaches."""
+    """Return the gain of ``made`` clusters below each border, from that of one cluster fewer."""
     n = len(best)
     found = np.full(n, -np.inf)
     # Border j is settled between the settled ones beside it, halving the gaps: all borders of a round at once.

@@ -124,6 +124,31 @@ class TestComponents:
     def test_at_a_pixel(self):
         assert component_at(self.MASK, 0, 0).sum() == 3 and not component_at(self.MASK, 0, 2).any()
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+    def test_numbers_of_0_and_1_are_as_good_as_bool(self, dtype):
+        numbers = self.MASK.astype(dtype)
+        assert np.array_equal(components(numbers), components(self.MASK))
+        for found in (largest_components(numbers, 9), largest_components(numbers.tolist(), 9)):
+            assert found.dtype == bool and np.array_equal(found, self.MASK)
+        found = component_at(numbers, 0, 0)
+        assert found.dtype == bool and np.array_equal(found, component_at(self.MASK, 0, 0))
+        assert not component_at(numbers, 0, 2).any()
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            (MASK * np.uint8(255), r"\(255\): give bool: mask > 0"),
+            (MASK * 2 + 1, r"\(3\): give bool"),
+            (MASK * 0.3, r"\(0\.3\): probabilities are not a mask, give bool: mask > 0\.5"),
+            (np.where(MASK, np.nan, 0), "has 7 NaN values"),
+            (MASK[None], r"has shape \(1, 4, 5\), a mask is \[H, W\]"),
+        ],
+    )
+    def test_what_is_no_mask_is_refused(self, wrong, says):
+        for ask in (components, lambda mask: largest_components(mask, 2), lambda mask: component_at(mask, 0, 0)):
+            with pytest.raises(ValueError, match=says):
+                ask(wrong)
+
 
 class TestCrf:
     def test_one_step_by_hand(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_sam
@@ -17,6 +18,18 @@ from medclipsam_utils.visual_prompts import (
     predict_mask,
     staple,
 )
+
+NUMBERS = (np.uint8, np.int8, np.int64, np.uint16, np.float16, np.float32, np.float64)
+NO_MASKS = [
+    (lambda mask: mask * np.uint8(255), r"has other values than 0 and 1 \(255\): give bool: mask > 0"),
+    (lambda mask: mask * 2 + ~mask * 3, r"has other values than 0 and 1 \(2, 3\): give bool: mask > 0"),
+    (lambda mask: mask * 0.3, r"\(0\.3\): probabilities are not a mask, give bool: mask > 0\.5"),
+    (lambda mask: np.where(mask, -1, 0), r"\(-1\): give bool"),
+    (lambda mask: np.where(mask, np.nan, 0), "has 600 NaN values"),
+    (lambda mask: mask[None], r"has shape \(1, 40, 60\), a mask is \[H, W\]"),
+    (lambda mask: mask[..., None], r"has shape \(40, 60, 1\)"),
+    (lambda mask: mask.astype(str), "give bool, or numbers that are all 0 or 1"),
+]
 
 
 def rectangle(top, left, bottom, right, shape=(40, 60)):
@@ -82,6 +95,41 @@ class TestPoints:
             points_from_mask(np.ones((2, 2), dtype=bool), where="edge")
         with pytest.raises(ValueError, match="negatives is -1"):
             points_from_mask(np.ones((2, 2), dtype=bool), negatives=-1)
+
+
+class TestKindsOfMask:
+    """Numbers that are all 0 or 1 are the same as bool; nobody can tell what others mean."""
+
+    @pytest.mark.parametrize("dtype", NUMBERS)
+    def test_numbers_of_0_and_1_are_as_good_as_bool(self, dtype):
+        mask = rectangle(5, 10, 25, 40)
+        numbers = mask.astype(dtype)
+        for where in ("inside", "random"):
+            expected, found = (points_from_mask(one, 10, negatives=300, where=where) for one in (mask, numbers))
+            assert np.array_equal(found.xy, expected.xy) and np.array_equal(found.labels, expected.labels)
+        x, y = found.xy[found.labels == 0].astype(int).T
+        assert len(x) == 300 and not mask[y, x].any()
+        for one in (True, False):
+            assert boxes_from_mask(numbers, per_component=one).tolist() == [[10, 5, 40, 25]]
+        assert box_of(numbers).tolist() == [10, 5, 40, 25]
+        assert np.array_equal(staple(np.stack([numbers, numbers])), staple(np.stack([mask, mask])))
+
+    def test_lists_and_tensors_are_masks_too(self):
+        assert boxes_from_mask([[0, 0], [0, 1]]).tolist() == [[1, 1, 2, 2]]
+        assert points_from_mask(torch.tensor([[0, 1], [0, 0]], dtype=torch.uint8)).xy.tolist() == [[1, 0]]
+
+    @pytest.mark.parametrize(("change", "says"), NO_MASKS)
+    def test_what_is_no_mask_is_refused(self, change, says):
+        wrong = change(rectangle(5, 10, 25, 40))
+        for ask in (points_from_mask, boxes_from_mask, box_of, lambda mask: staple([mask])):
+            with pytest.raises(ValueError, match=says):
+                ask(wrong)
+
+    def test_where_there_is_no_mask(self):
+        with pytest.raises(ValueError, match="the mask is empty, so there is no box around it"):
+            box_of(np.zeros((4, 4), dtype=bool))
+        with pytest.raises(ValueError, match="there are no masks: give one or more"):
+            staple(np.zeros((0, 4, 4), dtype=bool))
 
 
 class TestStaple:
