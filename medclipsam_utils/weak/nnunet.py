@@ -31,6 +31,7 @@ from zlib import error as ZlibError
 
 import numpy as np
 
+from ..images import Image, pixels_of
 from ..runs.files import write_json
 from .nnunet_dataset import RAW, export_dataset, find_dataset, prepared, write_png
 from .uncertainty import one_size
@@ -184,7 +185,7 @@ def train(
 def predict(
     folder: str | os.PathLike,
     dataset_id: int,
-    images: Mapping[str, np.ndarray],
+    images: Mapping[str, Image],
     *,
     fold: str | int = "all",
     device: str = "cpu",
@@ -194,8 +195,8 @@ def predict(
     Args:
         folder: of :func:`export_dataset`.
         dataset_id: of :func:`export_dataset`.
-        images: N of one size by name, 1 or more, uint8 [H, W, 3] or [H, W]. Predict groups of equal size one after
-            the other.
+        images: N of one size by name, 1 or more, as :func:`export_dataset` takes them. Predict groups of equal size
+            one after the other.
         fold: of :func:`train`.
         device: of :func:`train`.
 
@@ -213,6 +214,7 @@ def predict(
     folder = Path(folder).resolve()
     dataset = find_dataset(folder, dataset_id)
     _check(fold, device)
+    images = {name: pixels_of(image) for name, image in images.items()}
     one_size(images.values())
     results = _results(folder, dataset, fold)
     if not (results / FINAL).is_file():

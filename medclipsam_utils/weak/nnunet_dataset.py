@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..images import Image as AnyImage
+from ..images import pixels_of
 from ..images.names import some
 from ..runs.files import write_json
 
@@ -31,9 +33,9 @@ def export_dataset(
     folder: str | os.PathLike,
     dataset_id: int,
     name: str,
-    images: Mapping[str, np.ndarray],
+    images: Mapping[str, AnyImage],
     labels: Mapping[str, np.ndarray],
-    test_images: Mapping[str, np.ndarray] | None = None,
+    test_images: Mapping[str, AnyImage] | None = None,
 ) -> Path:
     """Write a data set in nnU-Net v2's raw format; it appears only when it is complete.
 
@@ -41,10 +43,11 @@ def export_dataset(
     spacing, so nnU-Net resamples nothing: bring images of very different pixel sizes to one before.
 
     Args:
-        folder: of all that nnU-Net writes; the data set is ``Dataset{id}_{name}`` in its ``nnUNet_raw``.
+        folder: folder of all that nnU-Net writes; the data set is ``Dataset{id}_{name}`` in its ``nnUNet_raw``.
         dataset_id: 1 to 999, one for each data set in the folder.
         name: letters, digits, ``_`` and ``-``.
-        images: uint8 [H, W, 3] or [H, W] by name, of any sizes. Names become file names.
+        images: uint8 [H, W, 3] or [H, W], tensors uint8 [3, H, W], or what
+            :func:`~medclipsam_utils.images.read_image` returns, by name, of any sizes. Names become file names.
         labels: bool [H, W] by the same names, True where the target is. Some may be empty, not all.
         test_images: like ``images``, of other names, for nnU-Net's predict command. None: no ``imagesTs``.
 
@@ -64,7 +67,9 @@ def export_dataset(
     older = _datasets(raw, dataset_id)
     if older:
         raise ValueError(f"{raw} has {older[0]} already: give another dataset_id or folder, or delete it")
-    test_images = {} if test_images is None else test_images
+    images, test_images = (
+        {case: pixels_of(image) for case, image in (group or {}).items()} for group in (images, test_images)
+    )
     _check_names(images, labels, test_images)
     channels = 1 if all(_is_grey(case, image) for case, image in (*images.items(), *test_images.items())) else 3
     for case, image in images.items():
@@ -95,7 +100,7 @@ def export_dataset(
 
 
 def find_dataset(folder: Path, dataset_id: int) -> str:
-    """The name, like ``Dataset001_BREAST``, of what :func:`export_dataset` wrote.
+    """Find the name, like ``Dataset001_BREAST``, of what :func:`export_dataset` wrote.
 
     Raises:
         ValueError: there is none of this number.
@@ -107,7 +112,7 @@ def find_dataset(folder: Path, dataset_id: int) -> str:
 
 
 def prepared(name: str, image: np.ndarray, channels: int) -> np.ndarray:
-    """uint8 [H, W] for 1 channel, [H, W, 3] for 3, of an image of either form.
+    """Return an image as uint8 [H, W] for 1 channel, or [H, W, 3] for 3.
 
     Raises:
         ValueError: a wrong dtype or shape, or a colour image for 1 channel.
@@ -121,7 +126,7 @@ def prepared(name: str, image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """uint8 [H, W] or [H, W, 3] as a PNG file, in a folder that is made if there is none."""
+    """Write uint8 [H, W] or [H, W, 3] as a PNG file, in a folder that is made if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 
@@ -152,7 +157,7 @@ def _check_names(images: Collection[str], labels: Collection[str], test_images: 
 
 
 def _is_grey(name: str, image: np.ndarray) -> bool:
-    """Whether an image has one channel, or three that are equal; ValueError if it is none."""
+    """Tell whether an image has one channel, or three that are equal; raise a ValueError if it is none."""
     if image.dtype != np.uint8 or not image.size or (image.ndim != 2 and image.shape[2:] != (3,)):
         raise ValueError(f"{name} is {image.dtype} {list(image.shape)}: give uint8 [H, W, 3] or [H, W]")
     return image.ndim == 2 or bool((image == image[..., :1]).all())

@@ -27,7 +27,7 @@ class PseudoLabels:
     """Labels that nobody drew.
 
     Attributes:
-        masks: bool [H, W], one an image.
+        masks: bool [H, W], one per image.
         agreement: float64 [N], DSC of SAM's answers to a box and to points, from 0 to 1; 0 for an empty mask.
         present: bool [N], whether the target is reported; True where that is not known.
     """
@@ -73,7 +73,7 @@ def make_pseudo_labels(
     """Segment a training set, and say how far each mask may be trusted.
 
     Args:
-        segmenter: with any models.
+        segmenter: segmenter with any models.
         images: N images as :meth:`~medclipsam_utils.pipeline.Segmenter.segment` takes them; none gives no labels.
         text, task: as there.
         batch_size: images that are seen together.

@@ -3,7 +3,7 @@
 Network (:mod:`medclipsam_utils.weak.network`) and loss are those of nnU-Net (Isensee et al. 2021), from MONAI: a plain
 U-Net with instance normalisation, Dice plus cross-entropy. The optimizer is AdamW, which gets further than nnU-Net's
 SGD in the few hundred steps that a processor has time for. What is ours is short: the cycles of the learning rate
-(:mod:`medclipsam_utils.weak.schedule`), the models kept at the end of each, and that an interrupted training goes on.
+(:mod:`medclipsam_utils.weak.schedule`), the models kept at the end of each, and going on after an interruption.
 For nnU-Net itself see :mod:`medclipsam_utils.weak.nnunet`.
 
 Section 3.4 of Koleilat et al. 2025 trains for 600 epochs in 3 cycles, and keeps 10 models of each.
@@ -22,11 +22,14 @@ import numpy as np
 import torch
 from monai.losses import DiceCELoss
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from ..images import Image, MedicalImage, image_size, pixels_of
+from ..masks import as_mask
 from ..models import Clip
 from ..runs.checkpoints import Checkpoints, load_checkpoint, save_checkpoint, weights_digest
 from ..runs.files import write_json
@@ -36,6 +39,8 @@ from .schedule import CyclicPolyLR
 from .uncertainty import EnsemblePrediction, one_size
 
 CHECKPOINT, SETTINGS = "checkpoint.pt", "run.json"
+#: Settings that may change between the parts of a training: neither changes the steps that were made.
+MAY_DIFFER = ("cycles", "checkpoint_every")
 _TOGETHER = 16  # images that are predicted at once
 
 
@@ -45,24 +50,24 @@ class TrainingConfig:
 
     Attributes:
         size: side in pixels to which images and masks are brought.
-        channels: of the U-Net's levels, from the full size down; each level halves the size.
+        channels: channels of the U-Net's levels, from the full size down; each level halves the size.
         warm_up: steps at the peak learning rate before the first cycle. Models can only be averaged with a gain if they
             are about equally good, which those of a first cycle are not unless it is long.
-        cycles: of the learning rate.
-        cycle_steps: steps of the optimizer in a cycle.
+        cycles: cycles of the learning rate.
+        cycle_steps: steps of the optimizer per cycle.
         keep: models kept of each cycle, spread evenly over its last fifth.
-        average: what is kept is not the weights of one step, but the mean of those of all steps of the last fifth since
-            the model kept before (Izmailov et al. 2018). The rate does not fall there, and single steps throw the
-            weights to and fro.
-        batch_size: images a step.
+        average: keep the mean of the weights of all steps of the last fifth since the model kept before, instead of the
+            weights of one step (Izmailov et al. 2018). The rate does not fall there, and individual steps jitter the
+            weights.
+        batch_size: images per step.
         lr: the peak learning rate.
-        tower_lr: of the image tower, where there is one, relative to ``lr``.
-        weight_decay: of AdamW.
+        tower_lr: learning rate of the image tower, where there is one, relative to ``lr``.
+        weight_decay: weight decay of AdamW.
         precision: ``"float32"``, or ``"bfloat16"`` for the network (weights and loss stay float32): faster on a GPU and
-            on newer processors. What is kept predicts in float32.
+            on newer processors. The models that are kept predict in float32.
         augment: flip, turn, scale, move; change contrast and add noise.
         checkpoint_every: steps between checkpoints.
-        seed: of weights, batches and augmentation.
+        seed: seed of weights, batches and augmentation.
 
     Raises:
         ValueError: a number is out of range, or the size is not divided by the U-Net's smallest level.
@@ -105,17 +110,17 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """Return the number of steps of the whole training."""
         return self.warm_up + self.cycles * self.cycle_steps
 
     @property
     def snapshot_steps(self) -> list[int]:
-        """After how many steps of the whole training a model is kept."""
+        """Return the steps of the whole training after which a model is kept."""
         ends = [self.cycle_steps - self._last_fifth * back // self.keep for back in range(self.keep)][::-1]
         return [self.warm_up + cycle * self.cycle_steps + end for cycle in range(self.cycles) for end in ends]
 
     def ends_a_cycle(self, step: int) -> bool:
-        """Whether a step, counted from 1 over the whole training, is in the last fifth of a cycle."""
+        """Tell whether a step, counted from 1 over the whole training, is in the last fifth of a cycle."""
         cycle = self.cycle_steps
         return step > self.warm_up and (step - self.warm_up - 1) % cycle >= cycle - self._last_fifth
 
@@ -128,10 +133,10 @@ class SegmenterEnsemble:
     """Models of one training, see :func:`train_segmenter`.
 
     Attributes:
-        config: of the training.
+        config: settings of the training.
         snapshots: weights of M models, in the order in which they were kept: the first ``keep`` are of the first cycle.
-        losses: of every step.
-        clip: whose image tower the networks started from; None if there was none.
+        losses: loss of every step.
+        clip: CLIP whose image tower the networks started from; None if there was none.
     """
 
     def __init__(
@@ -147,18 +152,19 @@ class SegmenterEnsemble:
         return f"SegmenterEnsemble({len(self.snapshots)} models of {self.config.cycles} cycles)"
 
     @torch.no_grad()
-    def predict(self, images: Sequence[np.ndarray], device: str | torch.device = "cpu") -> EnsemblePrediction:
-        """What every model says of images of one size.
+    def predict(self, images: Sequence[Image], device: str | torch.device = "cpu") -> EnsemblePrediction:
+        """Ask every model about images of one size.
 
         Args:
-            images: uint8 [H, W, 3] or [H, W], N of them, 1 or more.
+            images: N of them, 1 or more, of the kinds that :func:`train_segmenter` takes.
             device: where it is computed.
 
         Raises:
-            ValueError: there are no images, or they differ in size.
+            ValueError: there are no images, they differ in size, or one is of another kind or has a pixel that is NaN
+                or infinite.
         """
-        size = one_size(images)
-        inputs = torch.stack([_prepared(image, self.config.size) for image in images])
+        prepared = [_prepared(number, image, self.config.size) for number, image in enumerate(images)]
+        size, inputs = one_size(images), torch.stack(prepared)
         members, network = [], build_network(self.config, self.clip).to(device).eval()
         for weights in self.snapshots:
             network.load_state_dict(weights)
@@ -168,13 +174,13 @@ class SegmenterEnsemble:
 
 
 def build_network(config: TrainingConfig, clip: Clip | None = None) -> nn.Module:
-    """The network of a training, from grey images [B, 1, S, S] to scores [B, 2, S, S]; see :func:`train_segmenter`."""
+    """Build the network of a training, from grey images [B, 1, S, S] to scores [B, 2, S, S]."""
     return build_unet(config.channels) if clip is None else ClipUNet(clip, config.channels, config.size)
 
 
 def train_segmenter(
-    images: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray],
+    images: Sequence[Image],
+    labels: Sequence[ArrayLike],
     config: TrainingConfig = TrainingConfig(),
     *,
     clip: Clip | None = None,
@@ -185,32 +191,39 @@ def train_segmenter(
     """Train on images and masks, and keep models at the end of each cycle.
 
     Args:
-        images: uint8 [H, W, 3] or [H, W], of any sizes.
-        labels: bool [H, W], one an image; some may be empty.
+        images: uint8 [H, W, 3] or [H, W], tensors uint8 [3, H, W], or what
+            :func:`~medclipsam_utils.images.read_image` returns, of any sizes. Each is brought to mean 0 and deviation
+            1, so that other numbers will do as well, if all are finite.
+        labels: bool [H, W] or numbers that are all 0 or 1, one per image; some may be empty.
         config: settings.
         clip: the deepest levels of the U-Net are then a copy of its image tower
             (:class:`~medclipsam_utils.weak.network.ClipUNet`). None trains a U-Net from nothing.
         folder: for ``checkpoint.pt`` and ``snapshot_*.pt``; the same call goes on from there after an interruption, and
-            :func:`load_ensemble` reads them. None keeps all in memory.
+            :func:`load_ensemble` reads them. With more ``cycles`` it goes on as well; with fewer, the first ones are
+            returned. None keeps all in memory.
         device: where to train.
         progress: show a bar.
 
     Raises:
-        ValueError: there are no images, another number of labels, a label of another size than its image, nothing but
-            target or nothing but background in all labels together, or a checkpoint of another training or a damaged
-            one.
+        ValueError: there are no images, another number of labels, an image of another kind or with a pixel that is NaN
+            or infinite, a label with other values than 0 and 1 or of another size than its image, nothing but target or
+            nothing but background in all labels together, or a checkpoint that is damaged or of a training with other
+            settings, which the message names.
         ModelError: the CLIP's image tower is no vision transformer.
         OSError: a file could not be written; what was written before is whole.
     """
-    _check(images, labels)
-    inputs = torch.stack([_prepared(image, config.size) for image in images])
-    targets = torch.stack([_shrunk(label, config.size) for label in labels])
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images and {len(labels)} labels: give one label for each image")
+    inputs = torch.stack([_prepared(number, image, config.size) for number, image in enumerate(images)])
+    masks = [as_mask(label, f"label {number}") for number, label in enumerate(labels)]
+    _check(images, masks)
+    targets = torch.stack([_shrunk(mask, config.size) for mask in masks])
     settings = {**asdict(config), "images": len(images), "labelled": round(float(targets.mean()), 6)}
     settings["tower"] = _tower_of(clip)
-    kept = None if folder is None else Checkpoints(Path(folder) / CHECKPOINT, settings)
+    kept = None if folder is None else Checkpoints(Path(folder) / CHECKPOINT, settings, MAY_DIFFER)
     run = _Run(config, clip, device)
     run.resume(None if kept is None else kept.load(device))
-    if kept is not None and run.step == 0:
+    if kept is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_json(Path(folder) / SETTINGS, settings)
     for number, weights in enumerate(run.snapshots):
@@ -226,15 +239,15 @@ def train_segmenter(
                 kept.save(run.state())
             bar.update()
             bar.set_postfix(loss=f"{run.losses[-1]:.3f}", refresh=False)
-    return SegmenterEnsemble(config, run.snapshots, run.losses, clip)
+    return SegmenterEnsemble(config, run.snapshots[: len(config.snapshot_steps)], run.losses[: config.steps], clip)
 
 
 def load_ensemble(folder: str | os.PathLike, clip: Clip | None = None) -> SegmenterEnsemble:
-    """The models that :func:`train_segmenter` kept in a folder, also of a training that is not at its end.
+    """Load the models that :func:`train_segmenter` kept in a folder, also of a training that is not at its end.
 
     Args:
-        folder: of the training.
-        clip: that the training was given; None if it was given none.
+        folder: folder of the training.
+        clip: CLIP that the training was given; None if it was given none.
 
     Raises:
         ValueError: there is no training in the folder, no model yet, the training had another CLIP, or a file is
@@ -259,7 +272,7 @@ def load_ensemble(folder: str | os.PathLike, clip: Clip | None = None) -> Segmen
 
 
 class _Run:
-    """What changes during a training."""
+    """The part of a training that changes with its steps."""
 
     def __init__(self, config: TrainingConfig, clip: Clip | None, device: str | torch.device):
         self.config, self.device = config, torch.device(device)
@@ -317,13 +330,11 @@ class _Run:
             self.mean.load_state_dict(state["mean"])
 
 
-def _check(images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(f"there are {len(images)} images and {len(labels)} labels: give one label for each image")
+def _check(images: Sequence[Image], labels: Sequence[np.ndarray]) -> None:
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        if image.shape[:2] != label.shape:
+        if image_size(image) != label.shape:
             raise ValueError(
-                f"image {number} has {image.shape[:2]} pixels and its label {label.shape}: give equal sizes"
+                f"image {number} has {image_size(image)} pixels and its label {label.shape}: give equal sizes"
             )
     if not any(label.any() for label in labels):
         raise ValueError(
@@ -334,15 +345,27 @@ def _check(images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
         raise ValueError(f"all {len(labels)} labels cover their whole image: there is no background to learn from")
 
 
-def _prepared(image: np.ndarray, size: int) -> Tensor:
-    """float32 [1, S, S] of mean 0 and deviation 1; a constant image becomes 0."""
-    grey = image.mean(axis=2, dtype=np.float32) if image.ndim == 3 else image.astype(np.float32)
+def _prepared(number: int, image: Image, size: int) -> Tensor:
+    """Return an image as float32 [1, S, S] of mean 0 and deviation 1; a constant one becomes 0."""
+    kinds = "give uint8 [H, W, 3] or [H, W], a tensor uint8 [3, H, W], or what read_image returns"
+    if not isinstance(image, np.ndarray | Tensor | MedicalImage):
+        raise ValueError(f"image {number} is a {type(image).__name__}: {kinds}")
+    pixels = image.cpu().numpy() if isinstance(image, Tensor) and image.ndim != 3 else pixels_of(image)
+    if pixels.dtype.kind not in "uif" or not pixels.size or (pixels.ndim != 2 and pixels.shape[2:] != (3,)):
+        raise ValueError(f"image {number} is {pixels.dtype} {list(pixels.shape)}: {kinds}")
+    grey = pixels.mean(axis=2, dtype=np.float32) if pixels.ndim == 3 else pixels.astype(np.float32)
+    wrong = grey.size - int(np.isfinite(grey).sum())
+    if wrong:
+        raise ValueError(
+            f"image {number} has {wrong} pixels that are NaN or infinite: find out where they come from, or replace "
+            "them, for example by np.nan_to_num(image, posinf=0, neginf=0)"
+        )
     small = functional.interpolate(torch.from_numpy(grey)[None, None], (size, size), mode="bilinear", antialias=True)[0]
     return (small - small.mean()) / small.std().clamp(min=1e-6)
 
 
 def _shrunk(label: np.ndarray, size: int) -> Tensor:
-    """float32 [1, S, S] of 0 and 1."""
+    """Return a label as float32 [1, S, S] of 0 and 1."""
     share = torch.from_numpy(label.astype(np.float32))[None, None]
     return (functional.interpolate(share, (size, size), mode="bilinear", antialias=True)[0] > 0.5).float()
 
@@ -370,7 +393,7 @@ def _augmentation() -> Compose:
 def _batch(
     inputs: Tensor, targets: Tensor, config: TrainingConfig, step: int, augmented: Compose | None
 ) -> tuple[Tensor, Tensor]:
-    """Images and labels of a step; the same step draws the same, also after an interruption."""
+    """Draw images and labels of a step; the same step draws the same, also after an interruption."""
     generator = np.random.default_rng([config.seed, step])
     chosen = generator.choice(len(inputs), config.batch_size, replace=len(inputs) < config.batch_size)
     if augmented is None:
@@ -381,7 +404,7 @@ def _batch(
 
 
 def _tower_of(clip: Clip | None) -> str:
-    """Name of a CLIP and digest of its image tower; empty without one."""
+    """Return the name of a CLIP and the digest of its image tower; nothing without one."""
     return "" if clip is None else f"{clip.name} {weights_digest(clip.model.visual)}"
 
 

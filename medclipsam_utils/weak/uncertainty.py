@@ -21,6 +21,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..images import Image, image_size
+
 
 def entropy(probability: np.ndarray) -> np.ndarray:
     """Entropy in bits of target or not, from 0 (sure) to 1 (even).
@@ -197,13 +199,13 @@ def triage(names: Sequence[str], uncertainty: Sequence[float], share: float = 0.
     return [names[number] for number in order[: int(np.ceil(share * len(names)))]]
 
 
-def one_size(images: Iterable[np.ndarray]) -> tuple[int, int]:
-    """Rows and columns of images that are predicted together.
+def one_size(images: Iterable[Image]) -> tuple[int, int]:
+    """Return the rows and columns of images that are predicted together.
 
     Raises:
         ValueError: there are no images, or they differ in size.
     """
-    sizes = {image.shape[:2] for image in images}
+    sizes = {image_size(image) for image in images}
     if not sizes:
         raise ValueError("there are no images: give one or more")
     if len(sizes) > 1:

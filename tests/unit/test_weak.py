@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +16,7 @@ from scipy.stats import entropy as scipy_entropy
 from test_saliency_m2ib import biomedclip_like
 
 from medclipsam_utils import TASKS, Segmenter, dice, load_clip, load_sam, simulate
+from medclipsam_utils.images import MedicalImage
 from medclipsam_utils.postprocess import components
 from medclipsam_utils.saliency.towers import image_tower
 from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
@@ -181,6 +184,7 @@ class TestPseudoLabels:
 CONFIG = TrainingConfig(
     size=32, channels=(4, 8, 8), cycles=2, cycle_steps=10, keep=2, batch_size=4, checkpoint_every=4, augment=True
 )
+SHORT = dataclasses.replace(CONFIG, cycles=1, cycle_steps=5, keep=1)
 
 
 def squares(count=8, seed=0):
@@ -195,6 +199,18 @@ def squares(count=8, seed=0):
         images.append(image)
         masks.append(mask)
     return images, masks
+
+
+def spoilt(image, value):
+    """An image of floats with two pixels that are wrong, one of them in one channel only."""
+    image = image.astype(np.float32)
+    image[3, 4], image[7, 8, 1] = value, value
+    return image
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_segmenter(*squares(), SHORT, progress=False)
 
 
 class TestTraining:
@@ -349,6 +365,104 @@ class TestTraining:
             train_segmenter(images, [mask[:, :30] for mask in masks], CONFIG, progress=False)
         one_empty = train_segmenter(images, [masks[0], masks[1], np.zeros_like(masks[2])], CONFIG, progress=False)
         assert np.isfinite(one_empty.losses).all()
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+    def test_labels_of_0_and_1_are_as_good_as_bool(self, dtype):
+        images, masks = squares()
+        expected = train_segmenter(images, masks, SHORT, progress=False)
+        found = train_segmenter(images, [mask.astype(dtype) for mask in masks], SHORT, progress=False)
+        tensors = train_segmenter(images, [torch.from_numpy(mask) for mask in masks], SHORT, progress=False)
+        assert found.losses == tensors.losses == expected.losses
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            (lambda mask: mask * np.uint8(255), r"label 2 has other values than 0 and 1 \(255\): give bool: mask > 0"),
+            (lambda mask: mask * 2 + 1, r"label 2 .* \(3\): give bool"),
+            (lambda mask: mask * 3.0 - ~mask, r"label 2 .* \(-1, 3\): give bool"),
+            (lambda mask: mask * 0.7, r"label 2 .* \(0\.7\): probabilities are not a mask, give bool: mask > 0\.5"),
+            (lambda mask: np.where(mask, np.nan, 0), "label 2 has 144 NaN values"),
+            (lambda mask: mask[None], r"label 2 has shape \(1, 40, 36\), a mask is \[H, W\]"),
+            (lambda mask: mask.T, r"image 2 has \(40, 36\) pixels and its label \(36, 40\)"),
+        ],
+    )
+    def test_labels_that_are_no_masks_are_refused(self, tmp_path, change, says):
+        images, masks = squares(3)
+        with pytest.raises(ValueError, match=says):
+            train_segmenter(images, [*masks[:2], change(masks[2])], CONFIG, folder=tmp_path, progress=False)
+        assert not list(tmp_path.iterdir())
+
+    def test_images_of_every_kind_are_the_same_images(self):
+        images, masks = squares()
+        read = [MedicalImage(image, Path(f"{number}.png"), "PNG") for number, image in enumerate(images)]
+        tensors = [torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in images]
+        expected = train_segmenter(images, masks, SHORT, progress=False)
+        for kind in (read, tensors, [read[0], tensors[1], *images[2:]], torch.stack(tensors), np.stack(images)):
+            found = train_segmenter(kind, masks, SHORT, progress=False)
+            assert found.losses == expected.losses
+            assert np.array_equal(found.predict(kind).members, expected.predict(images).members)
+        grey = [image[..., 0] for image in images]
+        members = expected.predict(grey).members
+        assert np.array_equal(expected.predict([torch.from_numpy(image) for image in grey]).members, members)
+        assert np.allclose(expected.predict([image / 255 for image in grey]).members, members, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            (lambda image: PIL.Image.fromarray(image), "image 1 is a Image: give uint8"),
+            (lambda image: image.tolist(), r"image 1 is a list: give uint8 \[H, W, 3\] or .* what read_image returns"),
+            (lambda image: image.transpose(2, 0, 1), r"image 1 is uint8 \[3, 40, 36\]: give uint8"),
+            (lambda image: np.dstack([image, image[..., 0]]), r"image 1 is uint8 \[40, 36, 4\]"),
+            (lambda image: image[0, :, 0], r"image 1 is uint8 \[36\]"),
+            (lambda image: image[:0], r"image 1 is uint8 \[0, 36, 3\]"),
+            (lambda image: torch.from_numpy(image), r"image 1 is uint8 \[36, 3, 40\]: .* a tensor uint8 \[3, H, W\]"),
+            (lambda image: image.astype(str), "image 1 is <U3"),
+            (lambda image: spoilt(image, np.nan), r"image 1 has 2 pixels that are NaN or infinite: .*np\.nan_to_num"),
+            (lambda image: spoilt(image, np.inf), "image 1 has 2 pixels that are NaN or infinite"),
+            (lambda image: spoilt(image, -np.inf)[..., 0], "image 1 has 1 pixels that are NaN or infinite"),
+            (lambda image: torch.from_numpy(spoilt(image, np.nan)).permute(2, 0, 1), "image 1 has 2 pixels"),
+        ],
+    )
+    def test_what_is_no_image_is_refused_before_the_training_and_at_prediction(self, trained, change, says):
+        images, masks = squares(2)
+        images[1] = change(images[1])
+        with pytest.raises(ValueError, match=says):
+            train_segmenter(images, masks, CONFIG, progress=False)
+        with pytest.raises(ValueError, match=says):
+            trained.predict(images)
+
+    def test_more_cycles_go_on_and_fewer_are_the_first_ones(self, tmp_path):
+        images, masks = squares()
+        one, three = (dataclasses.replace(CONFIG, cycles=cycles) for cycles in (1, 3))
+        expected = {config.cycles: train_segmenter(images, masks, config, progress=False) for config in (one, three)}
+        for config in (one, dataclasses.replace(three, checkpoint_every=7), one):
+            found = train_segmenter(images, masks, config, folder=tmp_path, progress=False)
+            assert found.losses == expected[config.cycles].losses
+            loaded = load_ensemble(tmp_path)
+            assert loaded.config == config
+            for ensemble in (found, loaded):
+                assert len(ensemble.snapshots) == 2 * config.cycles
+                members = expected[config.cycles].predict(images[:1]).members
+                assert np.array_equal(ensemble.predict(images[:1]).members, members)
+
+    def test_a_training_with_other_settings_is_refused_and_they_are_named(self, tmp_path):
+        images, masks = squares()
+        train_segmenter(images, masks, SHORT, folder=tmp_path, progress=False)
+        before = (tmp_path / "run.json").read_bytes()
+        for change, says in (
+            ({"config": dataclasses.replace(SHORT, lr=0.1)}, r"lr was 0\.003 and is 0\.1 now\. Use the same"),
+            (
+                {"config": dataclasses.replace(SHORT, seed=3, size=64)},
+                "size was 32 and is 64 now; seed was 0",
+            ),
+            ({"images": images[:5], "labels": masks[:5]}, "images was 8 and is 5 now"),
+            ({"labels": [np.roll(mask, 1) | mask for mask in masks]}, r"labelled was 0\.\d+ and is 0\.\d+ now\. Use"),
+            ({"clip": load_clip("tiny")}, "tower was '' and is 'tiny [0-9a-f]{16}' now. Use"),
+        ):
+            given = {"images": images, "labels": masks, "config": SHORT} | change
+            with pytest.raises(ValueError, match="was made with other settings, data or model: " + says):
+                train_segmenter(**given, folder=tmp_path, progress=False)
+        assert (tmp_path / "run.json").read_bytes() == before
 
     def test_other_data_or_a_damaged_file_is_refused_by_name(self, tmp_path):
         images, masks = squares()

@@ -13,9 +13,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medclipsam_utils import simulate
+from medclipsam_utils.images import MedicalImage
 from medclipsam_utils.weak import nnunet, nnunet_dataset
 from medclipsam_utils.weak.nnunet import NNUNetConfig, export_dataset, plan, predict, train
 from medclipsam_utils.weak.schedule import cyclic_poly
@@ -69,6 +71,15 @@ def test_one_image_with_colour_gives_all_three_channels(tmp_path):
     assert grey.shape == (8, 8, 3) and (grey == images["case0"][..., None]).all()
     description = json.loads((folder / "dataset.json").read_text())
     assert description["channel_names"] == {"0": "red", "1": "green", "2": "blue"}
+
+
+def test_images_of_every_kind_are_exported(tmp_path):
+    colour, labels = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8), cases(2)[1]
+    picture, tensor = MedicalImage(colour, tmp_path / "a.png", "PNG"), torch.from_numpy(colour).permute(2, 0, 1)
+    kinds = {"case0": picture, "case1": tensor}
+    folder = export_dataset(tmp_path, 1, "A", kinds, labels, {"new": kinds["case0"]})
+    for name in ("imagesTr/case0_0000.png", "imagesTr/case1_0000.png", "imagesTs/new_0000.png"):
+        assert np.array_equal(read(folder / name), colour)
 
 
 @pytest.mark.parametrize(
