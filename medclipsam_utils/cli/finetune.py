@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,7 +25,15 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help=f"table with columns for image and caption (CSV or TSV), or the word {SIMULATED}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for checkpoint, weights and settings")
-    parser.add_argument("--images", type=Path, help="folder of the images; that of the table if not given")
+    parser.add_argument(
+        "--images", "--image-folder", type=Path, help="folder of the images; that of the table if not given"
+    )
+    parser.add_argument("--image-column", help="column of the table that names the image; found if not given")
+    parser.add_argument("--caption-column", help="column of the table that holds the caption; found if not given")
+    parser.add_argument("--separator", help="one character between the fields of the table, or tab; found if not given")
+    parser.add_argument(
+        "--min-caption-length", type=int, default=20, help="rows with shorter captions are left out; %(default)s"
+    )
     parser.add_argument("--pairs", type=int, default=1000, help=f"how many, of {SIMULATED} data; %(default)s")
     parser.add_argument("--clip", default="tiny-base", help="model to start from, as load_clip takes it; %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; %(default)s")
@@ -67,7 +76,17 @@ def run(options: argparse.Namespace) -> int:
         held_out = max(1, round(VALIDATION_SHARE * len(seeds)))
         train, validation = (SimulatedDataset(list(TASKS), part) for part in (seeds[held_out:], seeds[:held_out]))
     else:
-        train, validation = CaptionCSV(options.data, options.images).split(VALIDATION_SHARE)
+        table = CaptionCSV(
+            options.data,
+            options.images,
+            image_column=options.image_column,
+            caption_column=options.caption_column,
+            separator="\t" if options.separator in ("tab", r"\t") else options.separator,
+            min_caption_length=options.min_caption_length,
+        )
+        if table.n_dropped:
+            print(f"{table.n_dropped} rows left out: their captions are too short, or say nothing", file=sys.stderr)
+        train, validation = table.split(VALIDATION_SHARE)
     clip = load_clip(options.clip, device=device(options.device))
     history = finetune(clip, train, loss, config, folder=options.output, validation=validation)
     best = history.best

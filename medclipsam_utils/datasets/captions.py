@@ -28,6 +28,8 @@ IMAGE_COLUMNS = (
 #: The same for its caption.
 CAPTION_COLUMNS = ("caption", "captions", "title", "text", "description", "report")
 _SEPARATORS = ("\t", ",", ";")
+# How spreadsheets and pandas write that there is nothing, once only letters and digits are left of it.
+_NOTHING = ("", "na", "nan", "none", "null")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class CaptionRow:
 
 
 class CaptionCSV(ItemDataset):
-    """Pairs of image and caption from a table with one pair a row.
+    """Pairs of image and caption from a table with one pair per row.
 
     The table is UTF-8 text with a header line; fields that hold the separator, quotes or line breaks are quoted (the
     way spreadsheets and pandas write them). A name in the table is looked up in ``image_folder``; one without its
@@ -48,7 +50,8 @@ class CaptionCSV(ItemDataset):
 
     Attributes:
         rows: the pairs as :class:`CaptionRow`, in the table's order. They can be read without opening an image.
-        n_dropped: how many rows of the table were left out because the caption was too short.
+        n_dropped: how many rows of the table were left out because their caption was too short, or had no letter and no
+            digit or nothing but a word such as ``nan``.
     """
 
     def __init__(
@@ -71,13 +74,15 @@ class CaptionCSV(ItemDataset):
             image_column: which column names the image; None looks for one of :data:`IMAGE_COLUMNS`.
             caption_column: which column holds the caption; None looks for one of :data:`CAPTION_COLUMNS`.
             separator: between fields; None takes that of tab, comma and semicolon which divides the header most.
-            min_caption_length: captions with fewer characters are dropped, and empty ones always; the paper takes 20.
+            min_caption_length: captions with fewer characters are dropped, and those that say nothing always, such as
+                empty ones, dashes and ``nan``; the paper takes 20.
             size: side to which images are stretched, or None.
             transform: from item to item.
 
         Raises:
             ValueError: the table is missing, not UTF-8, damaged, without the columns, or without any caption of that
-                length; rows with another number of fields than the header; images that do not exist.
+                length that says something; rows with another number of fields than the header; images that do not
+                exist; a separator that is not one character.
         """
         super().__init__(size, transform)
         self.csv_path = Path(csv_path)
@@ -86,11 +91,13 @@ class CaptionCSV(ItemDataset):
         image_at = _column(self.csv_path, header, image_column, IMAGE_COLUMNS, "image_column")
         caption_at = _column(self.csv_path, header, caption_column, CAPTION_COLUMNS, "caption_column")
         pairs = [(fields[image_at].strip(), " ".join(fields[caption_at].split())) for fields in records]
-        kept = [(name, caption) for name, caption in pairs if len(caption) >= max(min_caption_length, 1)]
+        telling = [(name, caption) for name, caption in pairs if not _says_nothing(caption)]
+        kept = [(name, caption) for name, caption in telling if len(caption) >= min_caption_length]
         if not kept:
             raise ValueError(
                 f"{self.csv_path}: none of the {len(pairs)} captions in column {header[caption_at]!r} has "
-                f"{min_caption_length} characters or more: check the column, or lower min_caption_length"
+                f"{min_caption_length} characters or more and says something ({len(pairs) - len(telling)} are empty, "
+                "without letters, or a word such as nan): check the column, or lower min_caption_length"
             )
         self.n_dropped = len(pairs) - len(kept)
         paths = _find_files(self.csv_path, folder, [name for name, _ in kept])
@@ -136,8 +143,14 @@ class CaptionCSV(ItemDataset):
         return parts[0], parts[1]
 
 
+def _says_nothing(caption: str) -> bool:
+    return "".join(filter(str.isalnum, caption.casefold())) in _NOTHING
+
+
 def _read_table(path: Path, separator: str | None) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table; blank lines are skipped."""
+    """Return the header and the rows of the table; blank lines are skipped."""
+    if separator is not None and len(separator) != 1:
+        raise ValueError(f"separator is {separator!r}: give one character, for example ';'")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file: check the spelling and the folder")
     try:
@@ -151,7 +164,7 @@ def _read_table(path: Path, separator: str | None) -> tuple[list[str], list[list
         reason = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
         raise ValueError(f"{path}: {reason}: save the table as UTF-8 ('CSV UTF-8' in spreadsheets)") from None
     if not records:
-        raise ValueError(f"{path}: the table is empty: it needs a header line and one row a caption")
+        raise ValueError(f"{path}: the table is empty: it needs a header line and one row per caption")
     return records[0], records[1:]
 
 
@@ -175,7 +188,7 @@ def _records(path: Path, reader) -> Iterator[list[str]]:
 
 
 def _column(path: Path, header: list[str], wanted: str | None, known: Sequence[str], argument: str) -> int:
-    """Where in the header the wanted column is, or else the first known one."""
+    """Find the wanted column in the header, or else the first known one."""
     names = [name.strip() for name in header]
     there = f"{path} has the columns {', '.join(repr(name) for name in names)}"
     if wanted is not None:
@@ -190,7 +203,7 @@ def _column(path: Path, header: list[str], wanted: str | None, known: Sequence[s
 
 
 def _find_files(table: Path, folder: Path, names: list[str]) -> dict[str, Path]:
-    """The file of every name; one error about all that are missing."""
+    """Find the file of every name; one error lists all that are missing."""
     found, missing = {}, []
     by_stem: dict[Path, dict[str, list[Path]]] = {}
     for name in dict.fromkeys(names):

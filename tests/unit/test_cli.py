@@ -47,6 +47,33 @@ def test_finetune_from_a_table(tmp_path, start, capsys):
     assert load_clip(out / results["weights"]).encode_text("a tumour").shape == (1, 128)
 
 
+def test_finetune_from_a_table_with_names_of_its_own(tmp_path, start, capsys):
+    """The columns, the separator and the length that messages ask for can be given."""
+    rows = ["image|figure|caption|finding"]
+    for number in range(8):
+        Image.fromarray(np.full((40, 40, 3), 20 * number, np.uint8)).save(tmp_path / f"{number}.png")
+        rows.append(f"x|{number}.png|y|brain image {number}")
+    (tmp_path / "captions.csv").write_text("\n".join([*rows, "x|0.png|y|-----------------"]))
+    command = ["finetune", str(tmp_path / "captions.csv"), "-o", str(tmp_path / "run"), "--clip", start]
+    command += ["--epochs", "1", "--batch-size", "2", "--separator", "|"]
+    columns = ["--image-column", "figure", "--caption-column", "finding", "--image-folder", str(tmp_path)]
+    assert cli.main([*command, *columns]) == 1
+    assert "lower min_caption_length" in capsys.readouterr().err
+    # One validation image of eight is fewer than a batch, but the table was read.
+    assert cli.main([*command, *columns, "--min-caption-length", "5"]) == 1
+    printed = capsys.readouterr().err
+    assert "1 rows left out: their captions are too short, or say nothing" in printed
+    assert "validation has 1 pairs, fewer than a batch of 2" in printed
+
+
+def test_finetune_from_a_table_of_tabs(tmp_path, start, capsys):
+    (tmp_path / "captions.csv").write_text("file,a\ttext,b\tc,d\n")
+    command = ["finetune", str(tmp_path / "captions.csv"), "-o", str(tmp_path / "run"), "--clip", start]
+    for separator in ("tab", r"\t", "\t"):
+        assert cli.main([*command, "--separator", separator]) == 1
+        assert "has the columns 'file,a', 'text,b', 'c,d', none of which is known" in capsys.readouterr().err
+
+
 def test_finetune_from_simulated_pairs(tmp_path, start):
     command = ["finetune", "simulated", "--pairs", "16", "-o", str(tmp_path / "run"), "--clip", start]
     assert cli.main([*command, "--epochs", "1", "--batch-size", "4", "--loss", "infonce"]) == 0

@@ -319,6 +319,26 @@ def test_captions_of_exactly_the_minimum_are_kept_and_blanks_do_not_count(captio
     assert len(captions("filepath,caption\na.png,\nb.png,y", min_caption_length=0)) == 1
 
 
+DASHES = ["-" * 30, "_" * 30, ". . . ? ! …", "\u200b\ufeff"]
+NOTHING = ["", *DASHES, "nan", "NaN", "-NaN", "None", "NULL", "N/A", "<NA>", "#n/a"]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_captions_that_say_nothing_are_dropped_whatever_their_length(captions, nothing):
+    rows = ["filepath,caption", f"a.png,{nothing}", f"b.png,{LONG.format(1)}", f"nowhere.png,{nothing}"]
+    for length in (0, 20):
+        dataset = captions("\n".join(rows), min_caption_length=length)
+        assert [row.path.name for row in dataset.rows] == ["b.png"] and dataset.n_dropped == 2
+    with pytest.raises(ValueError, match=r"none of the 3 captions in .* \(2 are empty, without letters"):
+        captions("\n".join([*rows[:2], rows[3], "b.png,x"]), min_caption_length=2)
+
+
+@pytest.mark.parametrize("caption", ["7", "é", "肺", "nano", "none seen", "X-ray"])
+def test_captions_that_say_little_are_kept(captions, caption):
+    dataset = captions(f"filepath,caption\na.png,{caption}", min_caption_length=0)
+    assert [row.caption for row in dataset.rows] == [caption]
+
+
 def test_missing_images_are_all_listed_at_once(captions):
     rows = [f"{name}.png,{LONG}" for name in "abuvwxyz"]
     with pytest.raises(ValueError, match=r"6 of 8 images are not in .*: u.png, .* y.png and 1 more. Say where they .*"):
@@ -367,6 +387,9 @@ def test_wrong_column_names_and_a_missing_table(captions, tmp_path):
         captions("filepath,caption\na.png,b\n", image_column="path")
     with pytest.raises(ValueError, match=r"nowhere\.csv: there is no such file"):
         CaptionCSV(tmp_path / "nowhere.csv")
+    for separator in ("", "||"):
+        with pytest.raises(ValueError, match=f"separator is '{re.escape(separator)}': give one character"):
+            captions("filepath,caption\na.png,b\n", separator=separator)
 
 
 def test_a_picture_that_cannot_be_read_is_named_when_it_is_asked_for(captions, tmp_path):
