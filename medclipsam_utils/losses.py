@@ -47,7 +47,7 @@ LOWEST_TEMPERATURE = 0.01
 
 
 class ContrastiveLoss(nn.Module):
-    """The whole family; the classes below name its members.
+    """Compute any loss of the family; the classes below name its members.
 
     Args:
         temperature: τ, above 0; where a learnable τ starts, at :data:`LOWEST_TEMPERATURE` or above.
