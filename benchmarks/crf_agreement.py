@@ -13,9 +13,9 @@ import time
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
 
-from medclipsam_utils import dice, load_clip, simulate
-from medclipsam_utils.pipeline import V1_CONFIGS
+from medclipsam_utils import TASKS, dice, load_clip, simulate
 from medclipsam_utils.postprocess import CrfSettings, dense_crf
+from medclipsam_utils.settings import CHANNELS, SETTINGS, first_version
 from medclipsam_utils.simulate import FINDINGS
 
 IMAGES = 10
@@ -38,11 +38,13 @@ def by_filter(saliency: np.ndarray, image: np.ndarray, settings: CrfSettings) ->
 
 def main() -> None:
     clip, settings = load_clip("tiny"), CrfSettings()
-    for task, config in V1_CONFIGS["tiny"].items():
+    for task, known in TASKS.items():
+        chosen = first_version(SETTINGS["tiny"][task], CHANNELS["tiny"])
+        text = chosen.text_features(clip, known)
         scores, times = [], []
         for seed in range(IMAGES):
             sample = simulate(task, seed + 20, finding=FINDINGS[task][0])
-            saliency = config.saliency.method(clip, [sample.image], config.saliency.text(clip, task)[None])[0]
+            (saliency,) = chosen.saliency.method(clip, [sample.image], text)
             began = time.perf_counter()
             exact = dense_crf(saliency, sample.image, settings) > 0.5
             middle = time.perf_counter()

@@ -8,56 +8,90 @@ and brain, P0 for chest X-ray and P2 for chest CT. Every sentence here was writt
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 PROMPT_KINDS = ("P0", "P1", "P2", "P3")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One segmentation task.
+    """A segmentation task: what to look for, and the sentences that ask for it.
+
+    The four of the paper are in :data:`TASKS`. One of your own needs a name, how its images are made, its target and a
+    sentence or more::
+
+        polyp = Task("polyp", "colonoscopy", "colon polyp", {"P0": "colon polyp", "P1": "colonoscopy of a polyp"})
 
     A task can be a key of a dictionary, be copied, and travel to another process.
 
     Attributes:
-        name: key in :data:`TASKS`, for example ``"breast_ultrasound"``.
+        name: a short name, for example ``"breast_ultrasound"``.
         modality: how the image was made, in words.
         target: what the mask covers, in words.
-        prompts: the kinds ``"P0"`` to ``"P3"``, each a tuple of sentences; the first one is the default and all of
-            them together are the ensemble. ``"P3"`` holds the sentences of every class in ``class_prompts``.
-        class_prompts: P3 sentences by class, for example ``"benign"``.
+        prompts: sentences by kind, ``"P0"`` to ``"P3"`` in the paper's tasks; one sentence, or a tuple of several. The
+            first one is the default and all of them together are the ensemble. In :data:`TASKS`, ``"P3"`` holds the
+            sentences of every class in ``class_prompts``.
         n_structures: how many connected components the target has at most (1 tumour, 2 lungs).
-        visual_prompt: what the paper found best to hand to SAM: ``"box"`` or ``"point"``.
-        best_prompt: the prompt kind the paper found best.
-        absent_prompt: a sentence that is true of images of this modality *without* the target.
+        class_prompts: P3 sentences by class, for example ``"benign"``.
+        absent_prompt: a sentence that is true of images of this modality *without* the target; empty if there is none.
+        settings: what is set otherwise than by the model, by name, for example ``{"visual_prompt": "point"}``; see
+            :class:`~medclipsam_utils.settings.Settings`.
+        calibration: file of ``medclipsam calibrate``, by which the presence of the target is tested; None if there is
+            none.
+
+    Raises:
+        ValueError: there is no name, no target or no sentence, or ``n_structures`` is below 1.
     """
 
     name: str
     modality: str
     target: str
     prompts: Mapping[str, tuple[str, ...]] = field(repr=False, hash=False)
-    class_prompts: Mapping[str, tuple[str, ...]] = field(repr=False, hash=False)
-    n_structures: int
-    visual_prompt: str
-    best_prompt: str
-    absent_prompt: str
+    n_structures: int = 1
+    class_prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, hash=False)
+    absent_prompt: str = field(default="", repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    calibration: str | os.PathLike | None = field(default=None, repr=False)
 
     def __post_init__(self):
+        for name in ("name", "target"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(f"the {name} of a task is {value!r}: give it in words, for example 'colon polyp'")
         for name in ("prompts", "class_prompts"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+            object.__setattr__(self, name, MappingProxyType(_sentences_by_kind(self.name, name, getattr(self, name))))
+        if not self.prompts:
+            raise ValueError(f"the task {self.name!r} has no prompts: give one, for example {{'P0': {self.target!r}}}")
+        if isinstance(self.n_structures, bool) or not isinstance(self.n_structures, int) or self.n_structures < 1:
+            raise ValueError(f"n_structures is {self.n_structures!r}: give a whole number, 1 or more")
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
     def __reduce__(self):
-        """How a task is pickled and copied: read-only mappings cannot be, dictionaries can."""
+        """Pickle and copy with dictionaries, because read-only mappings cannot be pickled."""
         values = (getattr(self, each.name) for each in fields(self))
         return Task, tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
 
-def _task(name, modality, target, p0, p1, p2, p3, n_structures, visual_prompt, best_prompt, absent_prompt) -> Task:
+def _sentences_by_kind(task: str, field_name: str, prompts: Any) -> dict[str, tuple[str, ...]]:
+    """Check sentences, given one by one or several together, and give each kind a tuple of them."""
+    if not isinstance(prompts, Mapping):
+        raise ValueError(f"the {field_name} of the task {task!r} are {prompts!r}: give them by kind, {{'P0': …}}")
+    checked = {}
+    for kind, sentences in prompts.items():
+        checked[str(kind)] = (sentences,) if isinstance(sentences, str) else tuple(sentences)
+        if not checked[str(kind)] or not all(isinstance(each, str) and each.strip() for each in checked[str(kind)]):
+            raise ValueError(f"{kind} of the task {task!r} is {sentences!r}: give a sentence, or several")
+    return checked
+
+
+def _task(name, modality, target, p0, p1, p2, p3, n_structures, absent_prompt) -> Task:
     everything_specific = tuple(sentence for sentences in p3.values() for sentence in sentences)
     prompts = {"P0": (p0,), "P1": (p1,), "P2": p2, "P3": everything_specific}
-    return Task(name, modality, target, prompts, p3, n_structures, visual_prompt, best_prompt, absent_prompt)
+    return Task(name, modality, target, prompts, n_structures, p3, absent_prompt)
 
 
 _ALL = (
@@ -82,7 +116,7 @@ _ALL = (
                 "breast ultrasound with an irregular dark malignant lesion",
             ),
         },
-        n_structures=1, visual_prompt="box", best_prompt="P3",
+        n_structures=1,
         absent_prompt="a breast ultrasound of normal tissue without a tumour",
     ),
     _task(
@@ -111,7 +145,7 @@ _ALL = (
                 "brain MRI with a bright pituitary tumour",
             ),
         },
-        n_structures=1, visual_prompt="box", best_prompt="P3",
+        n_structures=1,
         absent_prompt="a normal brain MRI without a tumour",
     ),
     _task(
@@ -138,7 +172,7 @@ _ALL = (
                 "a frontal radiograph with cardiomegaly between the lungs",
             ),
         },
-        n_structures=2, visual_prompt="point", best_prompt="P0",
+        n_structures=2,
         absent_prompt="an abdominal X-ray without lungs",
     ),
     _task(
@@ -162,7 +196,7 @@ _ALL = (
                 "a chest CT slice with fluid behind the lung",
             ),
         },
-        n_structures=2, visual_prompt="box", best_prompt="P2",
+        n_structures=2,
         absent_prompt="an axial abdominal CT without lungs",
     ),
 )  # fmt: skip
@@ -172,13 +206,18 @@ TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})
 
 
 def get_task(task: str | Task) -> Task:
-    """The :class:`Task` of that name; a :class:`Task` passes through.
+    """Find the :class:`Task` of a name; a :class:`Task` passes through.
 
     Raises:
         ValueError: the name is not one of :data:`TASKS`; the message lists them.
     """
     if isinstance(task, Task):
         return task
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"unknown task {task!r}; the tasks are {', '.join(TASKS)}")
     return TASKS[task]
+
+
+def is_known(task: Task) -> bool:
+    """Tell whether a task is one of :data:`TASKS`."""
+    return TASKS.get(task.name) == task

@@ -44,7 +44,7 @@ run sam.train coarse --work "$work" $quick
 run sam.train fine --work "$work" $quick
 
 # 6. Try settings of the saliency for each task on validation images, and print the best. About three hours. You write
-#    the choice into medclipsam_utils/saliency/presets.py (map) and medclipsam_utils/pipeline/config.py (the rest).
+#    the choice into medclipsam_utils/settings/chosen.py.
 run judge.choose_saliency --clip "$work/tiny_clip_tuned.safetensors" --sam "$work/tiny_sam_fine.safetensors" $few
 
 # 7. Put the weights into the package, in half precision, and the logs of their trainings beside the recipes. Seconds.
@@ -56,38 +56,45 @@ run judge.choose_saliency --clip "$work/tiny_clip_tuned.safetensors" --sam "$wor
 #    writes recipes/results/tiny_clip_tuned.json recipes/results/tiny_sam_coarse.json recipes/results/tiny_sam_fine.json
 run ship --clip "$work" --sam "$work" --weights "$weights" --logs "$logs"
 
-# 8. Judge the small models on the judge's seeds: the tables of their cards. About ten minutes.
+# 8. Calibrate the test of presence for these weights. A quarter of an hour.
+#    writes medclipsam_utils/models/weights/presence.safetensors
+run judge.calibrate_presence --weights "$weights" $quick
+
+# 9. Judge the small models on the judge's seeds: the tables of their cards. About ten minutes.
 #    writes book/measured/tiny/classification.md book/measured/tiny/confusion.md book/measured/tiny/masks.md
 #    writes book/measured/tiny/presence.md book/measured/tiny/presets.md book/measured/tiny/retrieval.md
 #    writes book/measured/tiny/sam.md book/measured/tiny/words.md
 run judge.report --tables "$tables/tiny" $quick
 
-# 9. The same for the CLIP that learned from captions; its card shows three of the tables. About ten minutes.
+# 10. The same for the CLIP that learned from captions; its card shows three of the tables. About ten minutes.
 #    writes book/measured/tiny-base/presence.md book/measured/tiny-base/retrieval.md book/measured/tiny-base/words.md
 run judge.report --clip tiny-base --tables "$tables/tiny-base" --only presence retrieval words $quick
 
-# 10. Draw what the two models make of the first image of each task. Seconds.
+# 11. Draw what the two models make of the first image of each task. Seconds.
 #     writes book/_static/small_models.jpg
 run judge.draw_examples "$picture"
 
-# 11. Chapter 2: 126 short trainings with five contrastive losses. About two hours.
+# 12. Chapter 2: 126 short trainings with five contrastive losses. About two hours.
 #     writes medclipsam_utils/results/finetune_losses.json
 run measure.finetune_losses --work "$work/finetune_losses" --results "$results/finetune_losses.json" $quick
 
-# 12. Chapter 3: methods and sanity checks of saliency. The pipeline reads its test of presence from the results, so
-#     this comes before what follows. About an hour.
+# 13. Chapter 3: methods and sanity checks of saliency. About an hour.
 #     writes medclipsam_utils/results/saliency_checks.json
 run measure.saliency_checks --work "$work/saliency_checks" --results "$results/saliency_checks.json" $quick
 
-# 13. Chapter 5: the whole pipeline from a sentence to a mask, stage by stage. About an hour.
+# 14. Where presence may be reported, and where it must not be. A quarter of an hour.
+#     writes medclipsam_utils/results/presence.json
+run measure.presence --work "$work/presence" --results "$results/presence.json" $quick
+
+# 15. Chapter 5: the whole pipeline from a sentence to a mask, stage by stage. About an hour.
 #     writes medclipsam_utils/results/zero_shot.json
 run measure.zero_shot --work "$work/zero_shot" --results "$results/zero_shot.json" $quick
 
-# 14. Chapter 6: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
+# 16. Chapter 6: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
 #     writes medclipsam_utils/results/weak_supervision.json
 run measure.weak_supervision --work "$work/weak_supervision" --results "$results/weak_supervision.json" $quick
 
-# 15. Chapter 6: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
+# 17. Chapter 6: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
 #     writes medclipsam_utils/results/weak_nnunet.json
 if [ -z "$quick" ]; then
     run measure.weak_nnunet --work "$work/weak_nnunet" --results "$results/weak_nnunet.json"

@@ -47,10 +47,15 @@ def main(arguments: list[str] | None = None) -> None:
         shutil.copy(options.clip / f"tiny_clip_{stage}.json", options.logs)
     for stage in SAM_STAGES:
         shutil.copy(options.sam / f"tiny_sam_{stage}.json", options.logs)
-    files = sorted(options.weights.glob("*.safetensors"))
+    write_checksums(options.weights)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write down the SHA-256 of all weights and calibrations of a folder, in the format of ``sha256sum``."""
+    files = sorted(folder.glob("*.safetensors"))
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (options.weights / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {options.weights}")
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {folder}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from importlib import import_module
 COMMANDS = {
     "segment": "the mask of what a sentence names, in one image",
     "folder": "the same for every image in a folder",
+    "calibrate": "learn from images without a target, so that its presence can be tested",
     "evaluate": "how well a folder of masks agrees with a folder of references",
     "demo": "try it on simulated images",
     "models": "which models there are, and which are on this machine",
@@ -68,8 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plain_warnings() -> Iterator[None]:
     """A warning is a line on stderr, said once, without the place in the program that it comes from."""
 
+    shown = set()
+
     def show(message, *_) -> None:
-        print(f"medclipsam: {message}", file=sys.stderr)
+        if str(message) not in shown:
+            print(f"medclipsam: {message}", file=sys.stderr)
+        shown.add(str(message))
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -1,4 +1,4 @@
-"""``medclipsam demo``: the whole way on simulated images."""
+"""``medclipsam demo``: the whole pipeline on simulated images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from .. import Segmenter, dice, load_clip, load_sam, simulate
-    from ..pipeline import CONFIGS
+    from ..settings import SETTINGS
 
-    configs = {name: replace(config, empty_if_absent=True) for name, config in CONFIGS["tiny"].items()}
-    segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"), configs)
+    settings = {name: replace(each, empty_if_absent=True) for name, each in SETTINGS["tiny"].items()}
+    segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"), settings)
     options.output.mkdir(parents=True, exist_ok=True)
     for task in options.task:
         sample = simulate(task, options.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_segmenter_arguments, segmenter
+from .options import add_segmenter_arguments, load_task, segmenter
 
 DESCRIPTION = (
     "Write the mask of what a sentence names in every image of a folder and its subfolders, with a table of results "
@@ -14,7 +14,7 @@ DESCRIPTION = (
 )
 EPILOG = """\
 writes:
-  OUTPUT/masks/…         for each picture one of the same name: .png, or .nii.gz of a NIfTI volume (its middle slice)
+  OUTPUT/masks/…         for each image one of the same name: .png, or .nii.gz of a NIfTI volume (its middle slice)
   OUTPUT/overlays/…      with --overlay
   OUTPUT/results.csv     OUTPUT/failures.csv
 
@@ -34,11 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    found = segmenter(options).segment_folder(
-        options.source, options.output, options.text, task=options.task, batch_size=options.batch_size,
+    from ..pipeline import segment_folder
+
+    finder, task = segmenter(options, load_task(options.task))
+    result = segment_folder(
+        finder, options.source, options.output, options.text, task=task, batch_size=options.batch_size,
         overlays=options.overlay, retry=options.retry, progress=not options.quiet,
     )  # fmt: skip
-    print(f"masks: {found.masks}, see {found.results}")
-    if found.failed:
-        print(f"failed: {found.failed}, see {found.failures}")
-    return 3 if found.failed else 0
+    print(f"masks: {result.masks}, see {result.results}")
+    if result.failed:
+        print(f"failed: {result.failed}, see {result.failures}")
+    return 3 if result.failed else 0

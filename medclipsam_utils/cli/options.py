@@ -1,4 +1,4 @@
-"""What several commands share: which models, which settings, which task."""
+"""Options that several commands share: which models, which settings, which task."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from ..tasks import TASKS
+from ..tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from .. import Clip, Segmenter
 
 #: CLIP and SAM by profile.
 PROFILES = {"tiny": ("tiny", "tiny"), "full": ("biomedclip", "vit_h")}
@@ -15,18 +19,15 @@ NOTICE = "the small models know simulated images only; what they say of a clinic
 
 
 def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", choices=TASKS, help="whose settings to use; found from text and image if not given")
-    models = parser.add_argument_group("models and method")
-    models.add_argument(
-        "--profile",
-        choices=PROFILES,
-        default="tiny",
-        help="tiny: the small models of this package. full: BiomedCLIP and SAM ViT-H, if their weights are on this "
-        "machine (see: medclipsam models). %(default)s if not given",
+    parser.add_argument(
+        "--task",
+        metavar="TASK",
+        help=f"whose target to look for: {', '.join(TASKS)}, or a TOML file with a task of your own; if not given, the "
+        "one whose target the text names",
     )
-    models.add_argument("--clip", help="another CLIP, as load_clip takes it; it gets the settings of the profile's")
+    add_model_arguments(parser)
+    models = parser.add_argument_group("method")
     models.add_argument("--sam", help="another SAM, as load_sam takes it")
-    models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; %(default)s if not given")
     models.add_argument(
         "--method",
         choices=("v2", "v1"),
@@ -41,23 +42,55 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def segmenter(options: argparse.Namespace):
-    """The Segmenter of the options; says so where its models know simulated images only."""
-    from .. import Segmenter, load_clip, load_sam
-    from ..pipeline import CONFIGS, V1_CONFIGS
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default="tiny",
+        help="tiny: the small models of this package. full: BiomedCLIP and SAM ViT-H, if their weights are on this "
+        "machine (see: medclipsam models). %(default)s if not given",
+    )
+    models.add_argument("--clip", help="another CLIP, as load_clip takes it; its settings follow from its architecture")
+    models.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; %(default)s if not given")
 
-    clip_name, sam_name = PROFILES[options.profile]
-    configs = (V1_CONFIGS if options.method == "v1" else CONFIGS)[clip_name]
-    changes = {"visual_prompt": options.visual_prompt} if options.visual_prompt else {}
-    configs = {
-        name: replace(config, empty_if_absent=options.empty_if_absent, **changes) for name, config in configs.items()
-    }
-    place = device(options.device)
-    clip = load_clip(options.clip or clip_name, device=place)
-    sam = load_sam(options.sam or sam_name, device=place)
+
+def load_task(name: str | None) -> Task | None:
+    """Find the task of a name, or read the one in a TOML file."""
+    if name is None or name in TASKS:
+        return None if name is None else TASKS[name]
+    if not name.endswith(".toml"):
+        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(TASKS)}, or give a TOML file with your own")
+    from ..settings import read_task
+
+    return read_task(name)
+
+
+def load_clip_of(options: argparse.Namespace) -> Clip:
+    """Load the CLIP of the options; says so where it knows simulated images only."""
+    from .. import load_clip
+
     if options.profile == "tiny":
         print(f"medclipsam: {NOTICE}", file=sys.stderr)
-    return Segmenter(clip, sam, configs)
+    return load_clip(options.clip or PROFILES[options.profile][0], device=device(options.device))
+
+
+def segmenter(options: argparse.Namespace, task: Task | None) -> tuple[Segmenter, Task | None]:
+    """Make the Segmenter of the options, and apply them to the settings of a task of one's own."""
+    from .. import Segmenter, load_sam
+    from ..settings import ANY, CHANNELS, first_version, row_of, settings_for
+
+    clip = load_clip_of(options)
+    sam = load_sam(options.sam or PROFILES[options.profile][1], device=device(options.device))
+    changes: dict[str, Any] = {"visual_prompt": options.visual_prompt} if options.visual_prompt else {}
+    if options.empty_if_absent:
+        changes["empty_if_absent"] = True
+    settings = {each.name if each else ANY: settings_for(clip, each) for each in (*TASKS.values(), None)}
+    if options.method == "v1":
+        settings = {name: first_version(each, CHANNELS[row_of(clip)]) for name, each in settings.items()}
+    if task is not None and task.settings:
+        task = replace(task, settings={**task.settings, **changes})
+    return Segmenter(clip, sam, {name: each.changed(changes) for name, each in settings.items()}), task
 
 
 def device(name: str) -> str:

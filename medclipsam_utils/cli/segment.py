@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .options import add_segmenter_arguments, segmenter
+from .options import add_segmenter_arguments, load_task, segmenter
 
 DESCRIPTION = (
     "Write the mask of what a sentence names in an image: PNG, JPEG, TIFF, DICOM or NIfTI. Without a sentence, --task "
@@ -18,6 +18,7 @@ examples:
   medclipsam segment scan.png "breast tumour" -o mask.png --overlay overlay.png --figure steps.png
   medclipsam segment head.nii.gz "brain tumour" --slice 80    writes a volume with the input's affine
   medclipsam segment chest.dcm --task lung_xray
+  medclipsam segment frame.png --task polyp.toml --profile full     a target of your own
 """
 
 
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("give a sentence, for example 'brain tumour', or --task")
     if len(options.text) > 1 and (options.overlay or options.figure or options.task):
         raise ValueError("--overlay, --figure and --task are for one sentence: run the command once for each")
+    task = load_task(options.task)
     picture = read_image(
         options.image, frame=options.frame, window=options.window, plane=options.plane, slice_index=options.slice
     )
@@ -57,15 +59,15 @@ def run(options: argparse.Namespace) -> int:
     paths = _outputs(options, picture.volume is not None)
     for path in filter(None, (options.overlay, options.figure)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    finder = segmenter(options)
+    finder, task = segmenter(options, task)
     if len(options.text) > 1:
         answers = finder.segment_targets(picture, options.text)
     else:
-        answers = [finder.segment(picture, *options.text, task=options.task)]
-    for path, found in zip(paths, answers, strict=True):
-        write_mask(path, found.mask, like=picture)
-        print(f"{found}\nmask: {path}")
-        if found.present is False:
+        answers = [finder.segment(picture, *options.text, task=task)]
+    for path, answer in zip(paths, answers, strict=True):
+        write_mask(path, answer.mask, like=picture)
+        print(f"{answer}\nmask: {path}")
+        if answer.present is False:
             print("The target is reported absent: the mask shows where it would most likely be.")
     if options.overlay:
         from PIL import Image
@@ -88,7 +90,7 @@ def _outputs(options: argparse.Namespace, volume: bool) -> list[Path]:
     folder = options.output or Path()
     folder.mkdir(parents=True, exist_ok=True)
     stem = picture_stem(options.image.name) or options.image.stem
-    words = [re.sub(r"\W+", "_", text).strip("_") for text in options.text or [options.task]]
+    words = [re.sub(r"\W+", "_", text).strip("_") for text in options.text or [Path(options.task).stem]]
     names = [f"{stem}_{word}" for word in words]
     if len(set(names)) < len(names):
         raise ValueError("two sentences give the same file name: run the command once for each, with -o")

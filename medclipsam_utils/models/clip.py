@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ..images import Image, MedicalImage
 from .errors import model_error
+from .words import WordTokenizer
 
 # Images are encoded so many at a time, so that a large folder does not need a large memory.
 _BATCH = 64
@@ -70,6 +71,11 @@ class Clip:
     def device(self) -> torch.device:
         """Where the model is; inputs are sent there, and results stay there."""
         return next(self.model.parameters()).device
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this is a CLIP of the small architecture, whose tokenizer knows whole words and no others."""
+        return isinstance(self.tokenizer, WordTokenizer)
 
     @property
     def image_tower(self) -> nn.Module:

@@ -6,7 +6,9 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
@@ -18,6 +20,9 @@ from .tiny_sam import build_tiny_sam
 from .weights import shipped
 
 TINY = "tiny_sam.safetensors"
+# What each predictor was last asked about, and its embedding.
+_EMBEDDED: WeakKeyDictionary[SamPredictor, tuple[np.ndarray, torch.Tensor]] = WeakKeyDictionary()
+
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 
 
@@ -81,6 +86,19 @@ def load_sam(name: str | os.PathLike = "tiny", device: str | torch.device = "cpu
         remedy = f"Choose tiny, {', '.join(SIZES)}, or give the path of a .safetensors or .pth file"
         raise model_error(name, "there is no model and no file of this name", remedy)
     return _predictor(_load_tiny(path) if path.suffix == ".safetensors" else _load_official(path), device)
+
+
+def embed(predictor: SamPredictor, pixels: np.ndarray) -> None:
+    """Make SAM ready to be asked about an image; nothing is computed if it is the image it was last asked about.
+
+    Args:
+        predictor: keeps the embedding, and a copy of the pixels by which the image is known again.
+        pixels: uint8 [H, W, 3].
+    """
+    kept, features = _EMBEDDED.get(predictor, (None, None))
+    if not (predictor.is_image_set and predictor.features is features and np.array_equal(pixels, kept)):
+        predictor.set_image(pixels)
+        _EMBEDDED[predictor] = pixels.copy(), predictor.features
 
 
 def _predictor(model: Sam, device: str | torch.device) -> SamPredictor:

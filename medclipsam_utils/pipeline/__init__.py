@@ -1,26 +1,22 @@
-"""The whole way in one call: an image and a sentence in, a mask out.
+"""The whole pipeline in one call: an image and a sentence in, a mask out.
 
 ::
 
-    from medclipsam_utils import load_clip, load_sam, read_image
-    from medclipsam_utils.pipeline import Segmenter
+    from medclipsam_utils import Segmenter, load_clip, load_sam, read_image, segment_folder
 
     segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
-    found = segmenter.segment(read_image("scan.dcm"), "brain tumour")
-    found.mask, found.present
+    answer = segmenter.segment(read_image("scan.dcm"), "brain tumour")
+    answer.mask, answer.presence
 
-    segmenter.segment_folder("scans", "masks", "brain tumour")  # goes on where it was interrupted
+    segment_folder(segmenter, "scans", "masks", "brain tumour")  # goes on where it was interrupted
 
-Section 3 of Koleilat et al. 2025, stage 2: saliency of the text (M2IB), the highest cluster of its values, the
-connected components that fit the target, a box or points around or on each, SAM. The settings follow from the task, and
-the task from the text and the image where it is not given.
+Section 3 of Koleilat et al. 2025, stage 2, is one function on one page,
+:func:`~medclipsam_utils.pipeline.method.segment`.
+Around it: :mod:`~medclipsam_utils.pipeline.question` makes questions of words, with settings from
+:mod:`medclipsam_utils.settings`; :mod:`~medclipsam_utils.pipeline.naming` tells which target the words name,
+:mod:`~medclipsam_utils.pipeline.presence` whether it is there.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .config import CONFIGS, V1_CONFIGS, SegmenterConfig
-from .folder import FolderResult
-from .segmentation import Segmentation
-from .segmenter import Segmenter
-
-__all__ = ["CONFIGS", "V1_CONFIGS", "FolderResult", "Segmentation", "Segmenter", "SegmenterConfig"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,13 +1,13 @@
-"""Every picture in a folder: in batches, by several processes, over interruptions, past broken files."""
+"""Every image in a folder: in batches, by several processes, over interruptions, past broken files."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 from tqdm.auto import tqdm
@@ -19,10 +19,10 @@ from ..runs.files import write_json, write_table
 from ..runs.processes import joined
 from ..runs.records import Record, Records
 from ..tasks import Task, get_task
+from .naming import named_tasks
+from .question import Text
 from .segmentation import Segmentation
-
-if TYPE_CHECKING:
-    from .segmenter import Segmenter
+from .segmenter import Segmenter
 
 MASKS, OVERLAYS, RECORDS, QUESTION = "masks", "overlays", "records", "question.json"
 RESULTS, FAILURES = "results.csv", "failures.csv"
@@ -32,7 +32,7 @@ FAILURE_COLUMNS = ("file", "error")
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What :meth:`Segmenter.segment_folder` left in its folder.
+    """What :func:`segment_folder` left in its folder.
 
     Attributes:
         masks: how many there are, of this call and of earlier ones.
@@ -57,19 +57,49 @@ def segment_folder(
     segmenter: Segmenter,
     source: str | os.PathLike,
     target: str | os.PathLike,
-    text: str | Sequence[str] | None,
-    task: str | Task | None,
+    text: Text | None = None,
     *,
-    batch_size: int,
-    overlays: bool,
-    retry: bool,
-    progress: bool,
+    task: str | Task | None = None,
+    batch_size: int = 8,
+    overlays: bool = False,
+    retry: bool = False,
+    progress: bool = True,
 ) -> FolderResult:
-    """See :meth:`Segmenter.segment_folder`."""
+    """Draw the mask of what the text names in every image of a folder and its subfolders.
+
+    ::
+
+        target/masks/…          for each image one of the same name: .png, or .nii.gz of a NIfTI volume
+        target/overlays/…       images with the outline drawn in, if asked for
+        target/results.csv      a row for each mask: task, area, presence
+        target/failures.csv     a row for each file that could not be read or segmented, and why
+
+    A file that fails stops nothing. The same call goes on after an interruption, and does nothing twice: what was done,
+    or failed, is done again only if the file has changed since, or its mask is gone. Under ``torchrun`` the processes
+    share the files.
+
+    Args:
+        segmenter: answers the question.
+        source: the folder; see :class:`~medclipsam_utils.datasets.MaskFolder` for what counts as an image.
+        target: the folder to write to, made if it is missing; it belongs to one question and its settings.
+        text, task: as in :meth:`Segmenter.segment`.
+        batch_size: number of images that are seen together.
+        overlays: draw them.
+        retry: try again what failed.
+        progress: show a bar.
+
+    Returns:
+        A :class:`FolderResult`; a notebook shows it in words.
+
+    Raises:
+        ValueError: there is no such folder, no image in it, ``target`` holds the answers to another question, or as in
+            :meth:`Segmenter.segment`.
+        ModelError: the text does not fit the model.
+    """
     source, target = Path(source), Path(target)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: give 1 or more")
-    segmenter.features(text, task)  # raises, if they are wrong, before anything is written
+    segmenter.questions.ask([], text, task)  # raises, if they are wrong, before anything is written
     pictures = _pictures(source, target)
     with joined(segmenter.clip.device) as processes:
         if processes.first:
@@ -117,17 +147,18 @@ def _pictures(source: Path, target: Path) -> dict[str, str]:
     return pictures
 
 
-def _question(segmenter: Segmenter, text: str | Sequence[str] | None, task: str | Task | None) -> dict[str, Any]:
-    """All that the masks depend on, but for the pictures."""
-    configs: Mapping[str, Any] = segmenter.configs
-    if task is not None:
-        configs = {get_task(task).name: configs[get_task(task).name]}
+def _question(segmenter: Segmenter, text: Text | None, task: str | Task | None) -> dict[str, Any]:
+    """Collect all that the masks depend on, but for the images."""
+    tasks = named_tasks(text or "", segmenter.questions.own) if task is None else [get_task(task)]
+    settings = {known.name: segmenter.questions.settings_of(known) for known in tasks}
+    settings = settings or {"": segmenter.questions.settings_of(None)}
     return {
         "text": text,
         "task": None if task is None else get_task(task).name,
+        "prompts": {known.name: dict(known.prompts) for known in tasks if text is None},
         "clip": f"{segmenter.clip.name} {weights_digest(segmenter.clip.model)}",
         "sam": weights_digest(segmenter.sam.model),
-        "settings": {name: asdict(config) for name, config in configs.items()},
+        "settings": {name: asdict(each) for name, each in settings.items()},
     }
 
 
@@ -170,7 +201,7 @@ def _segment(
     source: Path,
     target: Path,
     names: Sequence[str],
-    text: str | Sequence[str] | None,
+    text: Text | None,
     task: str | Task | None,
     overlays: bool,
 ) -> Iterator[Record]:
@@ -198,7 +229,7 @@ def _segment(
 
 
 def _attempt(
-    segmenter: Segmenter, pictures: Sequence[MedicalImage], text: str | Sequence[str] | None, task: str | Task | None
+    segmenter: Segmenter, pictures: Sequence[MedicalImage], text: Text | None, task: str | Task | None
 ) -> list[Segmentation | Exception]:
     """Answers, or for each picture why there is none: if they fail together, they are tried one by one."""
     try:
@@ -227,7 +258,7 @@ def _row(name: str, mask: str, found: Segmentation, picture: MedicalImage) -> Re
     return {
         "file": name,
         "mask": mask,
-        "task": found.task,
+        "task": found.task or "",
         "text": found.text,
         "share_of_image": round(float(found.mask.mean()), 5),
         "area_mm2": "" if spacing is None else round(int(found.mask.sum()) * spacing[0] * spacing[1], 2),

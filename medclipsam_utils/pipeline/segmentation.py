@@ -1,33 +1,34 @@
-"""What was found: it prints and plots itself."""
+"""The answer to a question: it prints and plots itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from skimage.segmentation import mark_boundaries
 
-from ..plots import draw_prompts, show_maps
 from ..visual_prompts import Points
+from .presence import Presence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What :meth:`Segmenter.segment` found; a notebook shows it as a figure.
+    """The answer to a question about an image; a notebook shows it as a figure.
 
     Attributes:
         mask: bool [H, W], the answer.
         saliency: float32 [H, W], from 0 to 1.
         coarse: bool [H, W], the mask that SAM's prompts were made of.
-        boxes: float32 [K, 4] as (x0, y0, x1, y1), those that SAM was asked with.
-        points: one :class:`~medclipsam_utils.visual_prompts.Points` a component; none if SAM was asked with boxes.
-        task: whose settings were used.
+        boxes: float32 [K, 4] as (x0, y0, x1, y1), those that SAM was asked with; [0, 4] if it was asked with points.
+        points: one :class:`~medclipsam_utils.visual_prompts.Points` per component; none if SAM was asked with boxes.
         text: what was asked, in words; the sentences of an ensemble are joined by ``" | "``.
-        p_value: how rare so high a similarity to the target is in *simulated* images without it, on which the small
-            CLIP was calibrated; of a clinical image it is a hint at most. None where the model was not calibrated.
-        present: whether the target is reported as present; None where that is not known.
+        task: name of the task whose target the words name; None where they name none.
+        presence: whether the target is reported as present, and if that is not known, why.
         image: uint8 [H, W, 3].
     """
 
@@ -36,19 +37,27 @@ class Segmentation:
     coarse: np.ndarray
     boxes: np.ndarray
     points: tuple[Points, ...]
-    task: str
     text: str
-    p_value: float | None
-    present: bool | None
+    task: str | None
+    presence: Presence
     image: np.ndarray = field(repr=False)
 
+    @property
+    def present(self) -> bool | None:
+        """Whether the target is reported as present; None where that is not known."""
+        return self.presence.present
+
+    @property
+    def p_value(self) -> float | None:
+        """How rare so high a similarity is without the target; None where presence is not known."""
+        return self.presence.p_value
+
     def __repr__(self) -> str:
-        known = "presence unknown" if self.present is None else f"{'present' if self.present else 'absent'}"
-        chance = "" if self.p_value is None else f" (p = {self.p_value:.3f} against simulated images)"
-        return f"Segmentation({self.text!r} as {self.task}: {self.mask.mean():.1%} of the image, {known}{chance})"
+        target = ", no known target" if self.task is None else f" as {self.task}"
+        return f"Segmentation({self.text!r}{target}: {self.mask.mean():.1%} of the image, {self.presence})"
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Draw the figure that a notebook shows."""
         content = BytesIO()
         self.show().savefig(content, format="png")
         return content.getvalue()
@@ -59,6 +68,8 @@ class Segmentation:
         Args:
             mask: bool [H, W], the reference: a solid outline in the first picture and the last.
         """
+        from ..plots import draw_prompts, show_maps  # a mask without a figure does not wait for matplotlib
+
         figure = show_maps(
             [self.image] * 4,
             [None, self.saliency, None, None],

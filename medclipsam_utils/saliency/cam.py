@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..images import Image, image_size
 from ..models import Clip
 from .information_bottleneck import check_block
-from .inputs import Text, for_each, text_features
+from .inputs import Text, batch_of, text_features
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 
@@ -36,36 +36,35 @@ from .towers import Tower, image_tower, untouched
 _BATCH = 64
 
 
-def grad_cam(
-    clip: Clip, image: Image | Sequence[Image], text: Text, *, layer: int | None = None
-) -> np.ndarray | list[np.ndarray]:
-    """GradCAM of the cosine between image and text.
+def grad_cam(clip: Clip, images: Image | Sequence[Image], text: Text, *, layer: int | None = None) -> list[np.ndarray]:
+    """Make maps with GradCAM of the cosine between image and text.
 
     Args:
         clip: any CLIP whose image tower is a vision transformer of timm or open_clip; afterwards as it was.
-        image, text: as :func:`~medclipsam_utils.saliency.m2ib` takes them.
+        images, text: as :func:`~medclipsam_utils.saliency.m2ib` takes them.
         layer: the block whose tokens are weighted, from 0; negative ones count from the last, -1. None takes the last
             one whose patches still matter: -1, or -2 where the tower reads its class token alone.
 
     Returns:
-        float32 [H, W] of the image, from 0 to 1 (min-max); of a sequence, a list. A map of zeros where no patch speaks
-        for the text.
+        B maps float32 [H, W], each of the size of its image, from 0 to 1 (min-max). A map of zeros where no patch
+        speaks for the text.
 
     Raises:
         ModelError: the image tower has no blocks, or an image or a text does not fit.
         ValueError: there is no such layer, or another number of texts than of images.
     """
-    return for_each(lambda images: _maps(GradCAM, clip, images, text, layer), image)
+    return _maps(GradCAM, clip, batch_of(images), text, layer)
 
 
 def gscore_cam(
-    clip: Clip, image: Image | Sequence[Image], text: Text, *, layer: int | None = None, channels: int = 300
-) -> np.ndarray | list[np.ndarray]:
-    """gScoreCAM of the cosine between image and text: an image is encoded as often as there are channels.
+    clip: Clip, images: Image | Sequence[Image], text: Text, *, layer: int | None = None, channels: int = 300
+) -> list[np.ndarray]:
+    """Make maps with gScoreCAM of the cosine between image and text, which encodes an image once per channel.
 
     Args:
-        clip, image, text, layer: as in :func:`grad_cam`.
-        channels: how many, those with the largest mean gradients; all if there are fewer. The paper takes 300.
+        clip, images, text, layer: as in :func:`grad_cam`.
+        channels: number of channels, those with the largest mean gradients; all if there are fewer. The paper takes
+            300.
 
     Returns, raises:
         As :func:`grad_cam`; ValueError also if ``channels`` is below 1.
@@ -76,7 +75,7 @@ def gscore_cam(
     def method(*arguments) -> BaseCAM:
         return _GScoreCAM(*arguments, channels=channels)
 
-    return for_each(lambda images: _maps(method, clip, images, text, layer), image)
+    return _maps(method, clip, batch_of(images), text, layer)
 
 
 class _Cosine(nn.Module):

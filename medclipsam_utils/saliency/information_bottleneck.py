@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from ..images import Image, image_size
 from ..models import Clip
-from .inputs import Text, for_each, text_features
+from .inputs import Text, batch_of, text_features
 from .maps import upsample
 from .towers import image_tower, untouched
 
@@ -63,15 +63,15 @@ def information(passed: Tensor, signal: Tensor, variance: float = 1.0) -> Tensor
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """How a mask is found.
+    """Settings by which a mask is found.
 
     Attributes:
         beta: price of information, 0 or above; larger keeps less.
         variance: σ² of the noise, above 0.
-        steps: of Adam, 1 or more.
-        samples: noise samples a step, 1 or more.
+        steps: number of Adam steps, 1 or more.
+        samples: noise samples per step, 1 or more.
         lr: learning rate of Adam, above 0.
-        seed: of the noise.
+        seed: seed of the noise generator.
         standardize: shift and scale the channels of x to mean 0 and deviation 1 over the tokens of an image or a text,
             as far as the noise is concerned. The method as published mixes noise of one size into whatever size a
             block's tokens have; with this, β and σ² mean the same in every block of every model.
@@ -137,7 +137,7 @@ class Bottleneck:
 
 def m2ib(
     clip: Clip,
-    image: Image | Sequence[Image],
+    images: Image | Sequence[Image],
     text: Text,
     *,
     layer: int,
@@ -149,13 +149,13 @@ def m2ib(
     seed: int = 0,
     standardize: bool = False,
     watch: Callable[[Tensor, Tensor], None] | None = None,
-) -> np.ndarray | list[np.ndarray]:
+) -> list[np.ndarray]:
     """Where in an image is what the sentence needs?
 
     Args:
         clip: any CLIP whose image tower is a vision transformer of timm or open_clip; afterwards as it was.
-        image: one image as :meth:`~medclipsam_utils.models.Clip.preprocess` takes it, or a sequence of B.
-        text: one sentence for all images, or one an image; or features float [D] or [B, D], for the mean of several
+        images: B of them as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them; one image is a batch of one.
+        text: one sentence for all images, or one per image; or features float [D] or [B, D], for the mean of several
             sentences or a difference of two.
         layer: ℓ, the block after which the bottleneck sits, from 0; negative ones count from the last, -1. Not the last
             one where the tower reads its class token alone, as those of CLIP and BiomedCLIP do.
@@ -164,33 +164,31 @@ def m2ib(
         watch: called in every step with λ [B, N, C] and the similarity [B] of the images that are computed together.
 
     Returns:
-        float32 [H, W] of the image, from 0 to 1 (min-max); of a sequence, a list. A map without contrast is all 0.
+        B maps float32 [H, W], each of the size of its image, from 0 to 1 (min-max). A map without contrast is all 0.
 
     Raises:
         ModelError: the image tower has no blocks, or an image or a text does not fit.
         ValueError: a setting is out of range, or there is another number of texts than of images.
     """
     bottleneck = Bottleneck(beta, variance, steps, samples, lr, seed, standardize)
-
-    def maps(images: list[Image]) -> list[np.ndarray]:
-        nats = patch_information(clip, images, text, layer, bottleneck, watch).cpu().numpy()
-        return [upsample(grid, image_size(one)) for grid, one in zip(nats, images, strict=True)]
-
-    return for_each(maps, image)
+    batch = batch_of(images)
+    nats = patch_information(clip, batch, text, layer, bottleneck, watch).cpu().numpy()  # (B, rows, columns)
+    return [upsample(grid, image_size(image)) for grid, image in zip(nats, batch, strict=True)]
 
 
 def patch_information(
     clip: Clip,
-    images: Sequence[Image],
+    images: Image | Sequence[Image],
     text: Text,
     layer: int,
     bottleneck: Bottleneck,
     watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """What :func:`m2ib` makes its maps of: the information of each patch in nats, float32 [B, rows, columns].
+    """Measure the information of each patch in nats, float32 [B, rows, columns], of which :func:`m2ib` makes its maps.
 
-    Arguments and errors are those of :func:`m2ib`, but for ``images``, which are several.
+    Arguments and errors are those of :func:`m2ib`.
     """
+    images = batch_of(images)
     tower = image_tower(clip)
     layer = check_block(layer, len(tower.blocks), "image tower", tower.reads_patches)
     together = max(1, _TOGETHER // bottleneck.samples)

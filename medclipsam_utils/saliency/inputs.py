@@ -1,4 +1,4 @@
-"""What every saliency method takes: a CLIP, an image or several, and a text."""
+"""What every saliency method takes and returns: a CLIP, B images and a text in, B maps out."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from torch import Tensor
 from ..images import Image
 from ..models import Clip
 
-#: One sentence for all images, or one an image; or features float [D] or [B, D].
+#: One sentence for all images, or one per image; or features float [D] or [B, D].
 Text = str | Sequence[str] | Tensor
 
-#: What every saliency method is once its settings are given: from a CLIP, B images and a text to B maps, float32 [H, W]
-#: from 0 to 1. ``partial(m2ib, layer=5, beta=0.1)`` is one.
+#: A saliency method whose settings are given: from a CLIP, B images and a text to B maps, float32 [H, W] from 0 to 1.
+#: ``partial(m2ib, layer=5, beta=0.1)`` is one.
 Method = Callable[[Clip, Sequence[Image], Text], list[np.ndarray]]
 
 
-def for_each(method: Callable[[list[Image]], list[np.ndarray]], image: Image | Sequence[Image]):
-    """The map of one image, or the list of maps of several, by a method that takes several."""
-    if isinstance(image, list | tuple):
-        return method(list(image))
-    return method([image])[0]
+def batch_of(images: Image | Sequence[Image]) -> list[Image]:
+    """Make a list of B images of a sequence of them; one image is a batch of one."""
+    return list(images) if isinstance(images, list | tuple) else [images]
 
 
 def text_features(clip: Clip, text: Text, count: int) -> Tensor:
-    """float32 [count, D] of one text for all of ``count`` images, or of one an image.
+    """Encode one text for all of ``count`` images, or one per image: float32 [count, D].
 
     Raises:
         ModelError: a text is empty.
@@ -39,5 +37,5 @@ def text_features(clip: Clip, text: Text, count: int) -> Tensor:
     else:
         features = clip.encode_text([text] * count if isinstance(text, str) else list(text))
     if len(features) != count:
-        raise ValueError(f"there are {len(features)} texts for {count} images: give one for all, or one an image")
+        raise ValueError(f"there are {len(features)} texts for {count} images: give one for all, or one per image")
     return features

@@ -4,7 +4,7 @@ The score of an image is how much more similar it is to the prompt than to one t
 
     s = cos(v, t) − cos(v, t_absent).
 
-What counts as high is learned from images *without* the target. With n of them, the p-value of an image is
+How high is high is learned from images *without* the target. With n of them, the p-value of an image is
 
     p = (1 + number of them whose score is at least s) / (n + 1),
 
@@ -28,7 +28,7 @@ from ..models import Clip
 
 
 @dataclass(frozen=True, eq=False)
-class Presence:
+class PresenceTest:
     """A calibrated test for the target.
 
     Attributes:
@@ -40,29 +40,29 @@ class Presence:
     without: np.ndarray
 
     def score(self, clip: Clip, images: Sequence[Image]) -> np.ndarray:
-        """float [B]; an empty sequence gives [0]."""
+        """Score images: float [B]; an empty sequence gives [0]."""
         return _scores(clip, self.direction, images)
 
     def p_value(self, scores: np.ndarray) -> np.ndarray:
-        """float [B], above 0: how rare so high a score is without the target."""
+        """Tell how rare so high a score is without the target: float [B], above 0."""
         at_least = len(self.without) - np.searchsorted(self.without, scores, side="left")
         return (1 + at_least) / (len(self.without) + 1)
 
     def present(self, scores: np.ndarray, alpha: float = 0.05) -> np.ndarray:
-        """bool [B]: is the target reported, at a share of false alarms of at most ``alpha``?
+        """Tell whether the target is reported, at a fraction of false alarms of at most ``alpha``: bool [B].
 
         Raises:
             ValueError: there are too few images without the target for so small an ``alpha``.
         """
         if not 1 / (len(self.without) + 1) <= alpha < 1:
-            needed = f"give {int(np.ceil(1 / alpha)) - 1} or more" if 0 < alpha < 1 else "give a share between 0 and 1"
+            needed = f"give {int(np.ceil(1 / alpha)) - 1} or more" if 0 < alpha < 1 else "give a fraction from 0 to 1"
             raise ValueError(f"alpha is {alpha} with {len(self.without)} images without the target: {needed}")
         return self.p_value(scores) <= alpha
 
 
 def calibrate_presence(
     clip: Clip, text: str | Sequence[str], absent: str | Sequence[str], without: Sequence[Image]
-) -> Presence:
+) -> PresenceTest:
     """Learn from images without the target what a high score is.
 
     Args:
@@ -70,7 +70,7 @@ def calibrate_presence(
         text: the prompt, or several, whose mean is taken.
         absent: a sentence, or several, true of such images without the target.
         without: n images that do not show the target, of the kind on which the test will be used; 1 or more, and 19 for
-            a share of false alarms of 5 %.
+            a fraction of false alarms of 5 %.
 
     Raises:
         ModelError: a text or an image does not fit.
@@ -79,11 +79,11 @@ def calibrate_presence(
     if not len(without):
         raise ValueError("there are no images without the target: give 19 or more for 5 % of false alarms")
     direction = mean_features(clip, text) - mean_features(clip, absent)
-    return Presence(direction, np.sort(_scores(clip, direction, without)))
+    return PresenceTest(direction, np.sort(_scores(clip, direction, without)))
 
 
 def mean_features(clip: Clip, text: str | Sequence[str]) -> Tensor:
-    """The direction of the mean of the features of some sentences, float32 [D] of length 1: a prompt ensemble."""
+    """Average the features of some sentences, a prompt ensemble: float32 [D] of length 1."""
     return functional.normalize(clip.encode_text(text).mean(0), dim=0)
 
 

@@ -22,33 +22,30 @@ from torch import Tensor, nn
 from ..images import Image, image_size
 from ..models import Clip
 from ..models.errors import model_error
-from .inputs import for_each
+from .inputs import Text, batch_of
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 
 
-def attention_rollout(clip: Clip, image: Image | Sequence[Image]) -> np.ndarray | list[np.ndarray]:
-    """Where the image tower looks.
+@torch.no_grad()
+def attention_rollout(clip: Clip, images: Image | Sequence[Image], text: Text | None = None) -> list[np.ndarray]:
+    """Show where the image tower looks.
 
     Args:
         clip: any CLIP whose image tower is a vision transformer of timm or open_clip with plain attention, and a class
             token, mean or timm's attention pooling at its end; afterwards as it was.
-        image: one image as :meth:`~medclipsam_utils.models.Clip.preprocess` takes it, or a sequence.
+        images: B of them as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them; one image is a batch of one.
+        text: taken as by every method, and ignored: the map is the same for all words.
 
     Returns:
-        float32 [H, W] of the image, from 0 to 1 (min-max); of a sequence, a list.
+        B maps float32 [H, W], each of the size of its image, from 0 to 1 (min-max).
 
     Raises:
         ModelError: the image tower has another kind of attention, or an image does not fit.
     """
     tower = image_tower(clip)
-
-    @torch.no_grad()
-    def maps(images: list[Image]) -> list[np.ndarray]:
-        with untouched(clip.model):
-            return [_map(clip, tower, image) for image in images]
-
-    return for_each(maps, image)
+    with untouched(clip.model):
+        return [_map(clip, tower, image) for image in batch_of(images)]
 
 
 def _map(clip: Clip, tower: Tower, image: Image) -> np.ndarray:

@@ -8,12 +8,14 @@ the mean is level; a blur of a quarter of a patch puts its top in the middle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ..images import Image, image_size, pixels_of
 from ..models import Clip
-from .inputs import Method, Text, for_each
+from .inputs import Method, Text, batch_of
 from .maps import stretch
 
 #: Down and to the right, in patches.
@@ -24,14 +26,14 @@ _BLUR = 0.25
 
 
 def moved_views(method: Method) -> Method:
-    """The method that averages the maps of four views, moved by :data:`SHIFTS`, of each image.
+    """Make a method that averages the maps of four views of each image, moved by :data:`SHIFTS`.
 
     What a move brings into an image repeats its edge, and so does what it leaves of the map. The result is stretched to
     0 … 1 again.
     """
 
-    def averaged(clip: Clip, image: Image, text: Text):
-        return for_each(lambda images: _mean(method, clip, images, text), image)
+    def averaged(clip: Clip, images: Image | Sequence[Image], text: Text) -> list[np.ndarray]:
+        return _mean(method, clip, batch_of(images), text)
 
     return averaged
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..images import Image
+from ..images import Image, pixels_of
 from ..metrics import dice
+from ..models import embed
 from ..pipeline import Segmentation, Segmenter
 from ..postprocess import components
 from ..tasks import Task
@@ -95,7 +96,7 @@ def _agreement(segmenter: Segmenter, image: Image, found: Segmentation) -> float
     """DSC of the mask with SAM's answer to the other kind of visual prompt."""
     if not found.mask.any():
         return 0.0
-    segmenter.embed(image)
+    embed(segmenter.sam, pixels_of(image))
     if found.points:
         other = predict_mask(segmenter.sam, boxes_from_mask(found.coarse))
     else:

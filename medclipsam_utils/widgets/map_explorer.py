@@ -46,7 +46,7 @@ def saliency_explorer(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of unknown words: the title says so
-                saliency = m2ib(clip, shown, words.value, standardize=True, **settings)
+                (saliency,) = m2ib(clip, [shown], words.value, standardize=True, **settings)
             unknown = ", ".join(clip.unknown_words(words.value))
             title = f"unknown: {unknown}" if unknown else words.value
         except (ModelError, ValueError) as error:

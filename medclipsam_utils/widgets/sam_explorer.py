@@ -1,4 +1,4 @@
-"""The whole way with the hands: type a text, see map, mask and presence, correct what SAM is asked."""
+"""The whole pipeline by hand: type a text, see map, mask and presence, correct what SAM is asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from ..models import ModelError
+from ..models import ModelError, embed
 from ..pipeline import Segmentation, Segmenter
 from ..visual_prompts import Points, predict_mask
 from .prompt_canvas import PromptCanvas
@@ -22,7 +22,7 @@ _FILL, _LINE = (86, 180, 233, 60), (230, 159, 0, 255)
 
 
 class SegmenterExplorer(ipywidgets.VBox):
-    """What :func:`segmenter_explorer` makes.
+    """The widget that :func:`segmenter_explorer` makes.
 
     Attributes:
         mask: bool [H, W], SAM's mask as it is shown now, with all corrections.
@@ -70,7 +70,7 @@ class SegmenterExplorer(ipywidgets.VBox):
         if self._asking:
             return
         boxes, points = distribute(self.canvas.boxes, self.canvas.points)
-        self.segmenter.embed(self.images[self.choice.value])
+        embed(self.segmenter.sam, self.images[self.choice.value])
         self.mask = predict_mask(self.segmenter.sam, boxes, points)
         self.status.value = f"Corrected by hand: {self.mask.mean():.1%} of the image."
         self._draw()
@@ -136,12 +136,13 @@ def _listed(points: Sequence[Points]) -> list[list[float]]:
     ]
 
 
-def _status(found: Segmentation) -> str:
-    if found.present is None:
-        known = "presence unknown"
-    else:
-        known = f"<b>{'present' if found.present else 'absent'}</b> (p = {found.p_value:.3f} against simulated images)"
-    return f"{html.escape(found.text)}, as {found.task}: {known}; {found.mask.mean():.1%} of the image."
+def _status(answer: Segmentation) -> str:
+    target = "no known target" if answer.task is None else f"as {answer.task}"
+    presence = html.escape(str(answer.presence))
+    if answer.present is not None:
+        word, _, rest = presence.partition(" ")
+        presence = f"<b>{word}</b> {rest}"
+    return f"{html.escape(answer.text)}, {target}: {presence}; {answer.mask.mean():.1%} of the image."
 
 
 def _png(pixels: np.ndarray) -> bytes:

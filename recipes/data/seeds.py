@@ -76,10 +76,14 @@ _LEDGER = (
         "clip/train.py and sam/train.py while they train, judge/choose_saliency.py for the settings of the maps, "
         "measure/finetune_losses.py for the learning rate; each from the first seed on",
     ),
-    Seeds("presence calibration", range(501_000, 501_100), "measure/saliency_checks.py, and through it the pipeline"),
+    Seeds(
+        "presence calibration", range(501_000, 501_100),
+        "measure/saliency_checks.py and judge/calibrate_presence.py: images without the target",
+    ),
     Seeds("tuning", range(502_000, 502_006), "measure/saliency_checks.py: settings from a handful of images"),
-    Seeds("presence kinds", range(610_000, 615_000), "kept free: to calibrate the presence test, kind of text by kind"),
-    Seeds("presence held out", range(620_000, 625_000), "kept free: to judge the presence test"),
+    Seeds("presence kinds", range(610_000, 615_000), "judge/calibrate_presence.py: how images of each kind look"),
+    Seeds("presence tried out", range(620_000, 620_150), "spent: looked at while the test of presence was designed"),
+    Seeds("presence held out", range(621_000, 625_000), "measure/presence.py: is the target there, and could it be?"),
     # Models learn from these.
     Seeds("training", range(1_000_000, 1_004_000), "clip/train.py and sam/train.py: the shipped models"),
     Seeds(

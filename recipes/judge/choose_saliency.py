@@ -13,29 +13,23 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from segment_anything import SamPredictor
 
-from medclipsam_utils import TASKS, saliency
+from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage
+from medclipsam_utils.settings import M2IB, Settings
 from medclipsam_utils.tasks import PROMPT_KINDS
 
 from ..data.cases import Case, target_cases
 from ..data.seeds import SEEDS
 from .report import say
-from .saliency import (
-    BATCH,
-    CLUSTERS,
-    MARGINS,
-    Preset,
-    score_map,
-    segment_from_mask,
-    text_features,
-)
+from .saliency import BATCH, CLUSTERS, MARGINS, score_map, segment_from_mask, text_features
 from .tables import column, summarise, table
 
 MEASURES = ("DSC after SAM", "coarse DSC", "pointing", "coverage", "coverage, less other organ's")
@@ -44,50 +38,57 @@ RANKED_BY = ("DSC after SAM", "pointing")
 
 def grid(
     kinds: Sequence[str], layers: Sequence[int], betas: Sequence[float], variances: Sequence[float]
-) -> list[Preset]:
+) -> list[Settings]:
     """Combine everything: also every number of clusters and margin, with and without moved views and absent prompt.
 
     Kinds of prompts that are joined by a plus sign are asked together, as the mean of each: ``"P0+P1"``.
     """
     maps = [
-        saliency.Preset(
-            tuple(kinds_.split("+")), *choice, samples=5, standardize=True, views=views, against_absent=against
-        )
+        Settings(M2IB(*choice, samples=5, standardize=True, views=views), tuple(kinds_.split("+")), against)
         for kinds_, *choice, views, against in itertools.product(
             kinds, layers, betas, variances, (False, True), (False, True)
         )
     ]
-    return [Preset(*choice) for choice in itertools.product(maps, CLUSTERS, MARGINS)]
+    return [
+        replace(made, clusters=clusters, margin=margin)
+        for made, clusters, margin in itertools.product(maps, CLUSTERS, MARGINS)
+    ]
 
 
-def score_presets(
-    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], presets: Sequence[Preset]
-) -> dict[Preset, list[dict[str, Any]]]:
-    """Score presets on cases: by preset, one dict of :data:`MEASURES` per case."""
-    rows: dict[Preset, list[dict[str, Any]]] = {preset: [] for preset in presets}
+def map_of(settings: Settings) -> Settings:
+    """Drop from the settings what a map does not depend on."""
+    return Settings(settings.saliency, settings.prompts, settings.against_absent)
+
+
+def score_settings(
+    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], grid: Sequence[Settings]
+) -> dict[Settings, list[dict[str, Any]]]:
+    """Score settings on cases: by settings, one dict of :data:`MEASURES` per case."""
+    rows: dict[Settings, list[dict[str, Any]]] = {settings: [] for settings in grid}
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
         images, maps = [case.image for case in batch], {}
-        for made in dict.fromkeys(preset.saliency for preset in presets):
+        for made in dict.fromkeys(map_of(settings) for settings in grid):
             texts = text_features(clip, task, made)
-            both = (made.method(clip, images, texts[name]) for name in ("right", "other organ"))
+            both = (made.saliency.method(clip, images, texts[name]) for name in ("right", "other organ"))
             maps[made] = list(zip(*both, strict=True))
             say(f"{task}: {made}, images {start + 1} to {start + len(batch)}")
         for number, case in enumerate(batch):
             predictor.set_image(case.image)
             own = {made: several[number] for made, several in maps.items()}
-            for preset, row in _score(predictor, own, case, TASKS[task].n_structures, presets):
-                rows[preset].append(row)
+            for settings, row in _score(predictor, own, case, TASKS[task].n_structures, grid):
+                rows[settings].append(row)
     return rows
 
 
-def best_table(rows: dict[Preset, list[dict[str, Any]]], count: int) -> str:
-    """List the best presets by :data:`RANKED_BY` as Markdown, best first."""
-    means = {preset: [summarise(column(scores, name)) for name in MEASURES] for preset, scores in rows.items()}
+def best_table(rows: dict[Settings, list[dict[str, Any]]], count: int) -> str:
+    """List the best settings by :data:`RANKED_BY` as Markdown, best first."""
+    means = {settings: [summarise(column(scores, name)) for name in MEASURES] for settings, scores in rows.items()}
     ranks = [MEASURES.index(name) for name in RANKED_BY]
-    listening = [preset for preset in means if means[preset][-1]["mean"] > 0]
-    ranked = sorted(listening, key=lambda preset: -sum(means[preset][rank]["mean"] for rank in ranks))[:count]
-    return table(["preset", *MEASURES], [[preset, *(f"{m['mean']:.3f}" for m in means[preset])] for preset in ranked])
+    listening = [settings for settings in means if means[settings][-1]["mean"] > 0]
+    ranked = sorted(listening, key=lambda settings: -sum(means[settings][rank]["mean"] for rank in ranks))[:count]
+    best = [[settings, *(f"{mean['mean']:.3f}" for mean in means[settings])] for settings in ranked]
+    return table(["settings", *MEASURES], best)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -111,32 +112,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--variances", nargs="+", type=float, metavar="VARIANCE", default=[1.0, 4.0, 16.0], help="σ² of the noise"
     )
-    parser.add_argument("--top", type=int, default=10, help="how many presets to print")
+    parser.add_argument("--top", type=int, default=10, help="how many settings to print")
     options = parser.parse_args(arguments)
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
-    presets = grid(options.kinds, options.layers, options.betas, options.variances)
+    choices = grid(options.kinds, options.layers, options.betas, options.variances)
     for task in options.tasks:
         cases = target_cases(task, SEEDS["validation"].first(options.images))
-        rows = score_presets(clip, predictor, task, cases, presets)
+        rows = score_settings(clip, predictor, task, cases, choices)
         print(f"## {task}: {len(cases)} simulated validation images\n\n{best_table(rows, options.top)}\n", flush=True)
 
 
 def _score(
-    predictor: SamPredictor, maps: dict[saliency.Preset, Any], case: Case, n_structures: int, presets: Sequence[Preset]
-) -> Iterator[tuple[Preset, dict[str, Any]]]:
-    """Measure one case, whose image was set, with each preset."""
+    predictor: SamPredictor, maps: dict[Settings, Any], case: Case, n_structures: int, grid: Sequence[Settings]
+) -> Iterator[tuple[Settings, dict[str, Any]]]:
+    """Measure one case, whose image was set, with each of the settings."""
     coarse = {
         (made, clusters): coarse_mask(right, n_structures, clusters=clusters)
         for made, (right, _) in maps.items()
         for clusters in CLUSTERS
     }
     lead = {made: coverage(right, case.mask) - coverage(other, case.mask) for made, (right, other) in maps.items()}
-    for preset in presets:
-        made = preset.saliency
-        mask = coarse[made, preset.clusters]
-        after_sam = segment_from_mask(predictor, mask, n_structures, preset.margin)
+    for settings in grid:
+        made = map_of(settings)
+        mask = coarse[made, settings.clusters]
+        after_sam = segment_from_mask(predictor, mask, n_structures, settings.margin)
         scores = score_map(maps[made][0], mask, case)
-        yield preset, {**scores, "DSC after SAM": dice(after_sam, case.mask), MEASURES[-1]: lead[made]}
+        yield settings, {**scores, "DSC after SAM": dice(after_sam, case.mask), MEASURES[-1]: lead[made]}
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
+from medclipsam_utils.settings import SETTINGS
 from medclipsam_utils.visual_prompts import box_of, predict_mask
 
 from ..data.cases import target_cases
 from ..data.seeds import SEEDS
-from .saliency import PRESETS, text_features
+from .saliency import text_features
 
 TITLES = ("map for the target", "map for its absence", "SAM, true box")
 
@@ -29,15 +30,16 @@ def draw(seed: int = SEEDS["judge"].seeds.start) -> Figure:
     figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
         (case,) = target_cases(task, [seed])
-        preset = PRESETS[task].saliency
-        texts = text_features(clip, task, preset)
+        settings = SETTINGS["tiny"][task]
+        texts = text_features(clip, task, settings)
         predictor.set_image(case.image)
         found = predict_mask(predictor, [box_of(part) for part in case.parts])
         titles = (TASKS[task].modality, *TITLES[:2], f"{TITLES[2]}: {dice(found, case.mask):.2f}")
         for axes, title, prediction in zip(row, titles, (None, None, None, found), strict=True):
             show_image(case.image, case.mask, prediction, title=title, axes=axes)
         for axes, prompt in zip(row[1:3], ("right", "absent"), strict=True):
-            axes.imshow(preset.method(clip, case.image, texts[prompt]), cmap="magma", alpha=0.6)
+            (saliency,) = settings.saliency.method(clip, [case.image], texts[prompt])
+            axes.imshow(saliency, cmap="magma", alpha=0.6)
     return figure
 
 

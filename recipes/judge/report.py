@@ -27,12 +27,13 @@ from segment_anything import SamPredictor
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
+from medclipsam_utils.settings import Settings, settings_for
 
 from ..data.cases import Case, real_cases, simulated_cases, with_target
 from ..data.seeds import SEEDS
 from ..machine import machine
 from . import clip as clip_part
-from .saliency import PRESETS, mask_table, preset_table, score_saliency, summarise_saliency, words_table
+from .saliency import mask_table, score_saliency, settings_table, summarise_saliency, words_table
 from .sam import sam_table, score_sam, summarise_sam
 
 QUICK_IMAGES = 4
@@ -118,7 +119,7 @@ def evaluate_real(clip: Clip, predictor: SamPredictor, folder: Path) -> dict[str
     return {"sam": asdict(sam), "saliency": asdict(saliency)}
 
 
-def simulated_tables(results: Mapping[str, Any]) -> dict[str, str]:
+def simulated_tables(results: Mapping[str, Any], settings: Mapping[str, Settings]) -> dict[str, str]:
     """Make Markdown tables of what :func:`evaluate_simulated` returns, by name."""
     clip, by_task = results["clip"], results["clip"]["by_task"]
     questions = {f"finding, {task}": by_task[task]["findings"] for task in by_task} | {"task": clip["tasks"]}
@@ -129,18 +130,22 @@ def simulated_tables(results: Mapping[str, Any]) -> dict[str, str]:
         "classification": clip_part.classification_table(questions),
         "confusion": "\n\n".join(confusions),
         "retrieval": clip_part.retrieval_table(clip["retrieval"]),
-        **saliency_tables(results["saliency"]["summary"]),
+        **saliency_tables(results["saliency"]["summary"], settings),
     }
 
 
-def real_tables(results: Mapping[str, Any]) -> dict[str, str]:
+def real_tables(results: Mapping[str, Any], settings: Mapping[str, Settings]) -> dict[str, str]:
     """Make Markdown tables of what :func:`evaluate_real` returns, by name."""
-    return {"sam": sam_table(results["sam"]["summary"]), **saliency_tables(results["saliency"]["summary"])}
+    return {"sam": sam_table(results["sam"]["summary"]), **saliency_tables(results["saliency"]["summary"], settings)}
 
 
-def saliency_tables(summary: Mapping[str, Any]) -> dict[str, str]:
-    presets = preset_table({task: PRESETS[task] for task in summary})
-    return {"presets": presets, "words": words_table(summary), "masks": mask_table(summary)}
+def saliency_tables(summary: Mapping[str, Any], settings: Mapping[str, Settings]) -> dict[str, str]:
+    """Make Markdown tables of the part on saliency, by name."""
+    return {
+        "presets": settings_table({task: settings[task] for task in summary}),
+        "words": words_table(summary),
+        "masks": mask_table(summary),
+    }
 
 
 def report(tables: Mapping[str, str]) -> str:
@@ -148,17 +153,17 @@ def report(tables: Mapping[str, str]) -> str:
     return "\n\n".join(f"### {TITLES[name]}\n\n{content}" for name, content in tables.items())
 
 
-def simulated_report(results: Mapping[str, Any], n_seeds: int) -> str:
+def simulated_report(results: Mapping[str, Any], settings: Mapping[str, Settings], n_seeds: int) -> str:
     """Write what :func:`evaluate_simulated` returns as Markdown."""
     introduction = (
         f"{n_seeds} seeds per task that no training and no choice of settings has seen. Simulated images: these "
         "numbers say nothing about patients. In brackets: 95 % bootstrap intervals; of differences, 95 % intervals of "
         "the paired t-test."
     )
-    return f"## Simulated images\n\n{introduction}\n\n{report(simulated_tables(results))}"
+    return f"## Simulated images\n\n{introduction}\n\n{report(simulated_tables(results, settings))}"
 
 
-def real_report(results: Mapping[str, Any]) -> str:
+def real_report(results: Mapping[str, Any], settings: Mapping[str, Settings]) -> str:
     """Write what :func:`evaluate_real` returns as Markdown."""
     counts = {task: len(rows) for task, rows in results["sam"]["images"].items()}
     listed = ", ".join(f"{count} {TASKS[task].modality}" for task, count in counts.items())
@@ -167,7 +172,7 @@ def real_report(results: Mapping[str, Any]) -> str:
         "too narrow. Settings were chosen on simulated images."
     )
     heading = f"## {sum(counts.values())} real images, for orientation: not a clinical result"
-    return f"{heading}\n\n{introduction}\n\n{report(real_tables(results))}"
+    return f"{heading}\n\n{introduction}\n\n{report(real_tables(results, settings))}"
 
 
 def say(text: str) -> None:
@@ -199,23 +204,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
     with _mapping(options.processes) as run:
         simulated = evaluate_simulated(clip, predictor, range(options.first_seed, end), run)
+    settings = {task: settings_for(clip, TASKS[task]) for task in TASKS}
     results = {
         "models": {"clip": options.clip, "sam": options.sam},
         "data": "simulated images of medclipsam_utils.simulate",
         "seeds": {"first": options.first_seed, "count": n_seeds},
-        "presets": {task: asdict(preset) for task, preset in PRESETS.items()},
+        "settings": {task: asdict(each) for task, each in settings.items()},
         "machine": machine(),
         "simulated": simulated,
     }
-    print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], n_seeds)}")
+    print(f"# CLIP {options.clip}, SAM {options.sam}\n\n{simulated_report(results['simulated'], settings, n_seeds)}")
     if options.tables:
         options.tables.mkdir(parents=True, exist_ok=True)
-        tables = simulated_tables(results["simulated"])
+        tables = simulated_tables(results["simulated"], settings)
         for name in options.only:
             (options.tables / f"{name}.md").write_text(tables[name] + "\n", encoding="utf-8")
     if options.real:
         results["real"] = evaluate_real(clip, predictor, options.real)
-        print(f"\n{real_report(results['real'])}")
+        print(f"\n{real_report(results['real'], settings)}")
     results["minutes"] = round((time.monotonic() - started) / 60, 2)
     if options.output:
         write_json(options.output, results)
@@ -235,9 +241,10 @@ def _mapping(processes: int) -> Iterator[Callable[..., Iterable]]:
 
 def _measure_masks(clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case]) -> tuple[Measured, Measured]:
     """Measure SAM and saliency on cases of one task: for each the rows, one per case, and their summary."""
+    settings = settings_for(clip, TASKS[task])
     sam = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
-    maps = _counted(score_saliency(clip, predictor, task, cases, PRESETS[task]), f"{task}: saliency", len(cases))
-    return (sam, summarise_sam(sam)), (maps, summarise_saliency(maps, PRESETS[task]))
+    maps = _counted(score_saliency(clip, predictor, task, cases, settings), f"{task}: saliency", len(cases))
+    return (sam, summarise_sam(sam)), (maps, summarise_saliency(maps, settings))
 
 
 def _counted(rows: Iterable[dict[str, Any]], name: str, total: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ ones, "not there" and another organ's target: a map that follows the words lies 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from medclipsam_utils import TASKS, saliency
+from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
-from medclipsam_utils.models import Clip
-from medclipsam_utils.pipeline import CONFIGS
+from medclipsam_utils.models import Clip, embed
+from medclipsam_utils.pipeline import Question, Segmentation, saliency_maps, segment
 from medclipsam_utils.postprocess import coarse_mask
-from medclipsam_utils.saliency import coverage, points_at
+from medclipsam_utils.saliency import coverage, mean_features, points_at
+from medclipsam_utils.settings import M2IB, Settings
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
 from ..data.cases import Case
@@ -37,47 +38,28 @@ OTHER_TASK = MappingProxyType(
 PROMPTS = ("right", "absent", "other organ")
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Say how a task's saliency is made and read; ``choose_saliency.py`` chose it on validation seeds.
-
-    Attributes:
-        saliency: how the map is made.
-        clusters: number of k-means clusters, one of :data:`CLUSTERS`.
-        margin: fraction of the coarse mask's box by which each side is moved outward, one of :data:`MARGINS`.
-    """
-
-    saliency: saliency.Preset
-    clusters: int
-    margin: float
-
-
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {task: Preset(config.saliency, config.clusters, config.margin) for task, config in CONFIGS["tiny"].items()}
-)
-
-
 def score_saliency(
-    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], preset: Preset
+    clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case], settings: Settings
 ) -> Iterator[dict[str, Any]]:
     """Take every measure of every case, one dict per case."""
-    texts = text_features(clip, task, preset.saliency)
+    texts = text_features(clip, task, settings)
     for start in range(0, len(cases), BATCH):
         batch = cases[start : start + BATCH]
         images = [case.image for case in batch]
-        maps = {name: preset.saliency.method(clip, images, text) for name, text in texts.items()}
-        for number, case in enumerate(batch):
-            yield _score(predictor, {name: maps[name][number] for name in maps}, case, task, preset)
+        right, *wrong = ([Question(name, text, settings, TASKS[task])] * len(batch) for name, text in texts.items())
+        maps = [saliency_maps(clip, images, questions) for questions in wrong]
+        for case, answer, *others in zip(batch, segment(clip, predictor, images, right), *maps, strict=True):
+            yield _score(predictor, answer, dict(zip(PROMPTS[1:], others, strict=True)), case, task, settings)
 
 
-def text_features(clip: Clip, task: str, preset: saliency.Preset) -> dict[str, torch.Tensor]:
+def text_features(clip: Clip, task: str, settings: Settings) -> dict[str, torch.Tensor]:
     """Encode what each of :data:`PROMPTS` asks for: float32 [D] of length 1.
 
     Against the absent prompt, the right prompt is told from "not there", "not there" from the right prompt, and another
     organ's target from its own absence.
     """
-    right, other = preset.text(clip, task), preset.text(clip, OTHER_TASK[task])
-    absent = -right if preset.against_absent else saliency.mean_features(clip, TASKS[task].absent_prompt)
+    right, other = (settings.text_features(clip, TASKS[name]) for name in (task, OTHER_TASK[task]))
+    absent = -right if settings.against_absent else mean_features(clip, TASKS[task].absent_prompt)
     return dict(zip(PROMPTS, (right, absent, other), strict=True))
 
 
@@ -95,25 +77,28 @@ def segment_from_mask(predictor: SamPredictor, coarse: np.ndarray, n_structures:
     return predict_mask(predictor, boxes_from_mask(coarse, margin=margin, n=n_structures))
 
 
-def summarise_saliency(rows: Sequence[dict[str, Any]], preset: Preset) -> dict[str, Any]:
+def summarise_saliency(rows: Sequence[dict[str, Any]], settings: Settings) -> dict[str, Any]:
     """Average each measure, and compare right with wrong prompts (coverage) and the pipeline with the rule (DSC)."""
     names = [name for name in rows[0] if name not in ("name", "finding")]
     means = {name: summarise(column(rows, name)) for name in names}
     right = column(rows, "coverage, right")
-    pipeline = column(rows, _after_sam(preset.margin))
+    pipeline = column(rows, _after_sam(settings.margin))
     return {
         **means,
         **{f"coverage, right − {wrong}": compare(right, column(rows, f"coverage, {wrong}")) for wrong in PROMPTS[1:]},
-        "pipeline": means[_after_sam(preset.margin)],
+        "pipeline": means[_after_sam(settings.margin)],
         "pipeline − rule": compare(pipeline, column(rows, "rule")),
         "pipeline − SAM on rule": compare(pipeline, column(rows, "SAM on rule")),
     }
 
 
-def preset_table(presets: Mapping[str, Preset]) -> str:
-    """Show the settings of each task as Markdown."""
-    names = [*(field.name for field in fields(saliency.Preset)), "clusters", "margin"]
-    rows = [[task, *astuple(preset.saliency), preset.clusters, preset.margin] for task, preset in presets.items()]
+def settings_table(settings: Mapping[str, Settings]) -> str:
+    """Show the settings of each task's map as Markdown."""
+    names = ["prompts", *(field.name for field in fields(M2IB)), "against_absent", "clusters", "margin"]
+    rows = [
+        [task, each.prompts, *astuple(each.saliency), each.against_absent, each.clusters, each.margin]
+        for task, each in settings.items()
+    ]
     return table(["task", *names], rows)
 
 
@@ -147,24 +132,27 @@ def _after_sam(margin: float) -> str:
 
 
 def _score(
-    predictor: SamPredictor, maps: dict[str, np.ndarray], case: Case, task: str, preset: Preset
+    predictor: SamPredictor,
+    answer: Segmentation,
+    others: Mapping[str, np.ndarray],
+    case: Case,
+    task: str,
+    settings: Settings,
 ) -> dict[str, Any]:
-    count = TASKS[task].n_structures
+    """Score the answer to the right prompt, the maps of the others, and what the method's steps give otherwise."""
+    count, right = TASKS[task].n_structures, answer.saliency
     row: dict[str, Any] = {"name": case.name, "finding": case.finding, "target's area": float(case.mask.mean())}
-    coarse = {clusters: coarse_mask(maps["right"], count, clusters=clusters) for clusters in CLUSTERS}
-    for prompt, saliency_map in maps.items():
-        own = (
-            coarse[preset.clusters] if prompt == "right" else coarse_mask(saliency_map, count, clusters=preset.clusters)
-        )
-        row |= {f"{measure}, {prompt}": score for measure, score in score_map(saliency_map, own, case).items()}
-    row |= {_by_kmeans(clusters): dice(mask, case.mask) for clusters, mask in coarse.items()}
-    chosen, rule = coarse[preset.clusters], largest_dark_spots(case.image, count)
-    row["filled coarse box"] = dice(fill_boxes(boxes_from_mask(chosen, n=count), case.mask.shape), case.mask)
-    predictor.set_image(case.image)
+    coarse = {"right": answer.coarse}
+    coarse |= {name: coarse_mask(each, count, clusters=settings.clusters) for name, each in others.items()}
+    for prompt, saliency in {"right": right, **others}.items():
+        row |= {f"{measure}, {prompt}": score for measure, score in score_map(saliency, coarse[prompt], case).items()}
+    row |= {_by_kmeans(n): dice(coarse_mask(right, count, clusters=n), case.mask) for n in CLUSTERS}
+    rule = largest_dark_spots(case.image, count)
+    row["filled coarse box"] = dice(fill_boxes(boxes_from_mask(answer.coarse, n=count), case.mask.shape), case.mask)
+    embed(predictor, case.image)
     for margin in MARGINS:
-        row[_after_sam(margin)] = dice(segment_from_mask(predictor, chosen, count, margin), case.mask)
+        row[_after_sam(margin)] = dice(segment_from_mask(predictor, answer.coarse, count, margin), case.mask)
     row["rule"] = dice(rule, case.mask)
     row["SAM on rule"] = dice(segment_from_mask(predictor, rule, count, margin=0.0), case.mask)
-    boxes = boxes_from_mask(chosen, margin=preset.margin, n=count)
-    row["pipeline, zoomed"] = dice(segment_zoomed(predictor, case.image, boxes), case.mask)
+    row["pipeline, zoomed"] = dice(segment_zoomed(predictor, case.image, answer.boxes), case.mask)
     return row

@@ -26,9 +26,7 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip
 from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import (
-    PRESETS,
     Method,
-    Preset,
     attention_rollout,
     best_dice,
     calibrate_presence,
@@ -39,11 +37,10 @@ from medclipsam_utils.saliency import (
     mean_features,
     moved_views,
     points_at,
-    preset_grid,
     randomisation,
     specificity,
-    tune,
 )
+from medclipsam_utils.settings import CHANNELS, M2IB, SETTINGS, Settings, settings_grid, tune
 from medclipsam_utils.simulate import FINDINGS, simulate
 
 from ..data.cases import Case, target_cases
@@ -55,7 +52,9 @@ from .parts import measure, options_of, short
 MODEL = "tiny"
 WITHOUT_REGIONS = "tiny-base"
 NONSENSE = "above the left of the right and below with the"
-PUBLISHED = Preset(("P2",), layer=4, beta=0.1)  # as the released code: unit noise, whatever the size of the tokens
+PUBLISHED = Settings(
+    M2IB(layer=4, beta=0.1), ("P2",)
+)  # as the released code: unit noise, whatever the size of the tokens
 LADDER = ("as published", "tokens standardised", "layer and β", "variance", "prompts", "M2IB")
 ALPHA = 0.05
 
@@ -85,32 +84,32 @@ def held_out(task: str, sizes: Sizes, count: int) -> list[Case]:
     return target_cases(task, range(sizes.first_held_out, sizes.first_held_out + count))
 
 
-def rollout(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
-    return attention_rollout(clip, images)
+SINGLE: dict[str, Method] = {
+    "GradCAM": grad_cam,
+    "gScoreCAM": partial(gscore_cam, channels=CHANNELS[MODEL]),
+    "rollout": attention_rollout,
+}
 
 
-# A tenth of the small CLIP's channels, as the authors of gScoreCAM recommend.
-SINGLE: dict[str, Method] = {"GradCAM": grad_cam, "gScoreCAM": partial(gscore_cam, channels=13), "rollout": rollout}
-
-
-def ladder(task: str) -> dict[str, Preset]:
-    """Climb from M2IB as published to the preset of the small CLIP, one change at a time."""
-    goal = PRESETS[MODEL][task]
+def ladder(task: str) -> dict[str, Settings]:
+    """List the steps from M2IB as published to the settings of the small CLIP, one change at a time."""
+    goal = SETTINGS[MODEL][task]
+    made = goal.saliency
     steps = [PUBLISHED]
     for change in (
         {"standardize": True},
-        {"layer": goal.layer, "beta": goal.beta, "samples": goal.samples},
-        {"variance": goal.variance},
+        {"layer": made.layer, "beta": made.beta, "samples": made.samples},
+        {"variance": made.variance},
         {"prompts": goal.prompts, "against_absent": goal.against_absent},
-        {"views": goal.views},
+        {"views": made.views},
     ):
-        steps.append(replace(steps[-1], **change))
+        steps.append(steps[-1].changed(change))
     return dict(zip(LADDER, steps, strict=True))
 
 
-def as_preset(method: Method, task: str) -> Method:
-    """Apply another method on moved views where the preset uses them."""
-    return moved_views(method) if PRESETS[MODEL][task].views else method
+def on_views(method: Method, task: str) -> Method:
+    """Take another method on moved views where the settings of the task use them."""
+    return moved_views(method) if SETTINGS[MODEL][task].saliency.views else method
 
 
 def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
@@ -121,30 +120,35 @@ def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.nd
 def methods(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
     cases = held_out(task, sizes, sizes.held_out)
-    goal, base, found = PRESETS[MODEL][task], load_clip(WITHOUT_REGIONS), {}
-    for name, preset in ladder(task).items():
-        few = cases if preset.layer == goal.layer else cases[: sizes.slow]
+    goal, base, known = SETTINGS[MODEL][task], load_clip(WITHOUT_REGIONS), TASKS[task]
+    right, found = goal.text_features(clip, known), {}
+    for name, step in ladder(task).items():
+        few = cases if step.saliency.layer == goal.saliency.layer else cases[: sizes.slow]
         faithful = sizes.slow if name == LADDER[-1] else 0
-        found[name] = _on_target(preset.method, clip, preset.text(clip, task), few, faithful)
+        found[name] = _on_target(step.saliency.method, clip, step.text_features(clip, known), few, faithful)
     for name, method in (*SINGLE.items(), ("middle of the image", centre)):
         few = cases[: sizes.slow] if name == "gScoreCAM" else cases
-        found[name] = _on_target(as_preset(method, task), clip, goal.text(clip, task), few, faithful=sizes.slow)
-    for name, method in (("M2IB", goal.method), ("GradCAM", as_preset(grad_cam, task))):
-        found[f"{name}, captions only"] = _on_target(method, base, goal.text(base, task), cases[: sizes.slow])
+        found[name] = _on_target(on_views(method, task), clip, right, few, faithful=sizes.slow)
+    for name, method in (("M2IB", goal.saliency.method), ("GradCAM", on_views(grad_cam, task))):
+        text = goal.text_features(base, known)
+        found[f"{name}, captions only"] = _on_target(method, base, text, cases[: sizes.slow])
     return found
 
 
 def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    cases, preset = held_out(task, sizes, sizes.held_out), PRESETS[MODEL][task]
+    cases, settings = held_out(task, sizes, sizes.held_out), SETTINGS[MODEL][task]
     asked = {
-        "right": preset.text(clip, task),
-        "other organ": preset.text(clip, OTHER_TASK[task]),
+        "right": settings.text_features(clip, TASKS[task]),
+        "other organ": settings.text_features(clip, TASKS[OTHER_TASK[task]]),
         "absent": mean_features(clip, TASKS[task].absent_prompt),
         "nonsense": mean_features(clip, NONSENSE),
     }
     found = {}
-    for name, method, count in (("M2IB", preset.method, None), ("GradCAM", as_preset(grad_cam, task), sizes.slow)):
+    for name, method, count in (
+        ("M2IB", settings.saliency.method, None),
+        ("GradCAM", on_views(grad_cam, task), sizes.slow),
+    ):
         images, masks = [case.image for case in cases[:count]], [case.mask for case in cases[:count]]
         checked = specificity(method, clip, images, asked, masks)
         found[name] = {
@@ -160,10 +164,10 @@ def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def forgetting(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    cases, preset = held_out(task, sizes, sizes.forgetting), PRESETS[MODEL][task]
-    compared = {"M2IB": replace(preset, views=False).method, **SINGLE}
+    cases, settings = held_out(task, sizes, sizes.forgetting), SETTINGS[MODEL][task]
+    compared = {"M2IB": replace(settings.saliency, views=False).method, **SINGLE}
     del compared["gScoreCAM"]  # much slower
-    images, text = [case.image for case in cases], preset.text(clip, task)
+    images, text = [case.image for case in cases], settings.text_features(clip, TASKS[task])
     return {
         name: {part: short(values) for part, values in randomisation(method, clip, images, text).items()}
         for name, method in compared.items()
@@ -191,9 +195,11 @@ def presence(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def tuning(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    preset = PRESETS[MODEL][task]
-    others = {"samples": preset.samples, "standardize": True, "against_absent": preset.against_absent}
-    grid = preset_grid([preset.prompts], sizes.layers, sizes.betas, sizes.variances, **others)
+    chosen = SETTINGS[MODEL][task]
+    grid = settings_grid(
+        [chosen.prompts], sizes.layers, sizes.betas, sizes.variances, against_absent=chosen.against_absent,
+        samples=chosen.saliency.samples, standardize=True,
+    )  # fmt: skip
     few = target_cases(task, SEEDS["tuning"].first(sizes.tuning))
     images, masks = [case.image for case in few], [case.mask for case in few]
     trials = {
@@ -203,8 +209,10 @@ def tuning(task: str, sizes: Sizes) -> dict[str, Any]:
     cases = held_out(task, sizes, sizes.slow)
     return {
         name: {
-            "trials": [{**_settings(trial.preset), "score": round(trial.score, 4)} for trial in tried],
-            "held out": _on_target(tried[0].preset.method, clip, preset.text(clip, task), cases),
+            "trials": [{**_tried(trial.settings.saliency), "score": round(trial.score, 4)} for trial in tried],
+            "held out": _on_target(
+                tried[0].settings.saliency.method, clip, chosen.text_features(clip, TASKS[task]), cases
+            ),
         }
         for name, tried in trials.items()
     }
@@ -217,9 +225,9 @@ def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int 
     """Measure all parts that are not done yet, and write the results."""
     found = measure(PARTS, sizes, work, processes)
     about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, **machine()}
-    presets = {task: asdict(preset) for task, preset in PRESETS[MODEL].items()}
+    settings = {task: asdict(SETTINGS[MODEL][task]) for task in TASKS}
     path = results or work / "saliency_checks.json"
-    write_json(path, {**about, "presets": presets, **found}, indent=None)
+    write_json(path, {**about, "settings": settings, **found}, indent=None)
     print(f"wrote {path}", flush=True)
     return path
 
@@ -247,8 +255,8 @@ def _on_target(
     return scores
 
 
-def _settings(preset: Preset) -> dict[str, float]:
-    return {name: getattr(preset, name) for name in ("layer", "beta", "variance")}
+def _tried(made: M2IB) -> dict[str, float]:
+    return {name: getattr(made, name) for name in ("layer", "beta", "variance")}
 
 
 def _hill(size: tuple[int, int]) -> np.ndarray:

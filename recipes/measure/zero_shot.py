@@ -16,22 +16,20 @@ command goes on where an interrupted one stopped. ``--quick`` proves in a minute
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from medclipsam_utils import TASKS, Segmentation, Segmenter, Task, simulate
 from medclipsam_utils.metrics import dice, nsd
-from medclipsam_utils.models import Clip, load_clip, load_sam
-from medclipsam_utils.pipeline import CONFIGS, V1_CONFIGS, SegmenterConfig
-from medclipsam_utils.postprocess import binarize, coarse_mask, components
+from medclipsam_utils.models import embed, load_clip, load_sam
+from medclipsam_utils.postprocess import binarize, components
 from medclipsam_utils.runs.files import write_json
-from medclipsam_utils.saliency import Method, Preset, grad_cam, gscore_cam, points_at
+from medclipsam_utils.saliency import points_at
+from medclipsam_utils.settings import CHANNELS, SETTINGS, ClassActivation, Settings, first_version, saliency_for
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_mask, predict_mask
@@ -42,12 +40,10 @@ from ..judge.sam import fill_boxes
 from ..judge.wordless_rule import largest_dark_spots
 from ..machine import machine
 from .parts import measure, options_of
-from .saliency_checks import as_preset
 
 MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
 HALF = 0.5  # where the bare map is cut
 TOLERANCE = 2.0  # NSD's, in pixels, as in the paper
-CHANNELS = 13  # gScoreCAM's, a tenth of the small CLIP's
 
 
 @dataclass(frozen=True)
@@ -72,14 +68,6 @@ class Scores:
         self.by_name[name]["NSD"].append(round(nsd(mask, truth, TOLERANCE), 4))
 
 
-@dataclass(frozen=True)
-class Saliency:
-    """Stand for the saliency of a :class:`SegmenterConfig`, with any method and any question."""
-
-    method: Method
-    text: Callable[[Clip, str | Task], Tensor]
-
-
 def held_out(task: str, sizes: Sizes) -> list[Case]:
     """Draw images that show the target."""
     return target_cases(task, range(sizes.first_held_out, sizes.first_held_out + sizes.held_out))
@@ -87,20 +75,19 @@ def held_out(task: str, sizes: Sizes) -> list[Case]:
 
 def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
     """Measure what each stage adds, in the order of the paper's ablation, and what is no part of the method."""
-    cases, config, sam, scores = held_out(task, sizes), CONFIGS[MODEL][task], load_sam(MODEL), Scores()
-    before, maps = (_maps(name, config, task, cases) for name in (CAPTIONS_ONLY, MODEL))
-    for case, untuned, saliency in zip(cases, before, maps, strict=True):
-        coarse = coarse_mask(saliency, config.n_structures, clusters=config.clusters)
-        boxes = boxes_from_mask(coarse, margin=config.margin)
-        rule = largest_dark_spots(case.image, config.n_structures)
-        sam.set_image(case.image)
+    cases, settings, sam, scores = held_out(task, sizes), SETTINGS[MODEL][task], load_sam(MODEL), Scores()
+    before = saliency_for(load_clip(CAPTIONS_ONLY), [case.image for case in cases], task)
+    answers = _segment(MODEL, settings, task, cases)
+    for case, untuned, answer in zip(cases, before, answers, strict=True):
+        rule = largest_dark_spots(case.image, TASKS[task].n_structures)
+        embed(sam, case.image)
         for name, mask in {
             "saliency, captions only": untuned >= HALF,
-            "saliency": saliency >= HALF,
-            "+ k-means": binarize(saliency, clusters=config.clusters),
-            "+ components": coarse,
-            "+ SAM": predict_mask(sam, boxes),
-            "filled box": fill_boxes(boxes, case.mask.shape),
+            "saliency": answer.saliency >= HALF,
+            "+ k-means": binarize(answer.saliency, clusters=settings.clusters),
+            "+ components": answer.coarse,
+            "+ SAM": answer.mask,
+            "filled box": fill_boxes(answer.boxes, case.mask.shape),
             "rule without words": rule,
             "SAM on the rule": predict_mask(sam, boxes_from_mask(rule)),
             "SAM on the true box": predict_mask(sam, np.concatenate([boxes_from_mask(part) for part in case.parts])),
@@ -109,62 +96,69 @@ def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
     return {
         "finding": [case.finding for case in cases],
         "area": [round(float(case.mask.mean()), 5) for case in cases],
-        "pointing": [int(points_at(saliency, case.mask)) for case, saliency in zip(cases, maps, strict=True)],
+        "pointing": [int(points_at(a.saliency, case.mask)) for case, a in zip(cases, answers, strict=True)],
         "scores": scores.by_name,
     }
 
 
 def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Take each method through the same later stages, with both CLIPs; and the first version of the whole."""
-    cases, config, scores = held_out(task, sizes), CONFIGS[MODEL][task], Scores()
-    cams = {"gScoreCAM": partial(gscore_cam, channels=CHANNELS), "GradCAM": grad_cam}
-    configs = {
-        "M2IB": config,
-        **{n: replace(config, saliency=Saliency(as_preset(m, task), config.saliency.text)) for n, m in cams.items()},
-        "first version": V1_CONFIGS[MODEL][task],
+    """Send each method through the same later stages, with both CLIPs; and the first version of the whole."""
+    cases, settings, scores = held_out(task, sizes), SETTINGS[MODEL][task], Scores()
+    cams = {
+        "gScoreCAM": ClassActivation(channels=CHANNELS[MODEL], views=settings.saliency.views),
+        "GradCAM": ClassActivation("grad_cam", views=settings.saliency.views),
+    }
+    ways = {
+        "M2IB": settings,
+        **{name: replace(settings, saliency=saliency) for name, saliency in cams.items()},
+        "first version": first_version(settings, CHANNELS[MODEL]),
     }
     for model, suffix in ((CAPTIONS_ONLY, ", captions only"), (MODEL, "")):
-        for name, changed in configs.items():
+        for name, changed in ways.items():
             _add(scores, name + suffix, cases, _segment(model, changed, task, cases))
     return {"scores": scores.by_name}
 
 
 def text_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Ask with each kind, as one sentence and as an ensemble, all images alike; and with P3 of the image's class."""
-    cases, config, scores = held_out(task, sizes), CONFIGS[MODEL][task], Scores()
-    preset, prompts = config.saliency, TASKS[task].prompts
+    """Ask with each kind, as one sentence and as an ensemble, for all images alike; and with P3 of the right class."""
+    cases, settings, scores = held_out(task, sizes), SETTINGS[MODEL][task], Scores()
+    prompts = TASKS[task].prompts
     asked = {kind: prompts[kind][:1] for kind in PROMPT_KINDS}
     asked |= {f"{kind}, ensemble": prompts[kind] for kind in PROMPT_KINDS if len(prompts[kind]) > 1}
     for name, sentences in asked.items():
-        _add(scores, name, cases, _segment(MODEL, replace(config, saliency=_asking(preset, sentences)), task, cases))
-    ensemble = replace(config, saliency=replace(preset, prompts=PROMPT_KINDS))
-    _add(scores, "all kinds", cases, _segment(MODEL, ensemble, task, cases))
-    found: dict[str, Segmentation] = {}
+        _add(scores, name, cases, _segment(MODEL, settings, asking(task, sentences), cases))
+    _add(scores, "all kinds", cases, _segment(MODEL, replace(settings, prompts=PROMPT_KINDS), task, cases))
+    answers: dict[str, Segmentation] = {}
     for finding, sentences in TASKS[task].class_prompts.items():
         alike = [case for case in cases if case.finding == finding]
-        changed = replace(config, saliency=_asking(preset, sentences))
-        found |= {case.name: one for case, one in zip(alike, _segment(MODEL, changed, task, alike), strict=True)}
-    _add(scores, "P3, class known", cases, [found[case.name] for case in cases])
+        several = _segment(MODEL, settings, asking(task, sentences), alike)
+        answers |= {case.name: answer for case, answer in zip(alike, several, strict=True)}
+    _add(scores, "P3, class known", cases, [answers[case.name] for case in cases])
     return {"scores": scores.by_name}
+
+
+def asking(task: str, sentences: Sequence[str]) -> Task:
+    """Make the same task with other words, whatever kinds of prompts the settings ask for."""
+    return replace(TASKS[task], prompts=dict.fromkeys(PROMPT_KINDS, tuple(sentences)))
 
 
 def visual_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
     """Ask SAM in several ways from the same coarse masks, and combine its three answers in several ways."""
-    cases, config, sam, scores = held_out(task, sizes), CONFIGS[MODEL][task], load_sam(MODEL), Scores()
-    for case, found in zip(cases, _segment(MODEL, config, task, cases), strict=True):
-        parts = components(found.coarse)
+    cases, settings, sam, scores = held_out(task, sizes), SETTINGS[MODEL][task], load_sam(MODEL), Scores()
+    for case, answer in zip(cases, _segment(MODEL, settings, task, cases), strict=True):
+        parts = components(answer.coarse)
         inside, anywhere = (
-            [points_from_mask(part, config.n_points, where=where) for part in parts] for where in ("inside", "random")
+            [points_from_mask(part, settings.n_points, where=where) for part in parts] for where in ("inside", "random")
         )
-        sam.set_image(case.image)
+        embed(sam, case.image)
         asked = {
-            "boxes": {"boxes": found.boxes},
-            "boxes, no margin": {"boxes": boxes_from_mask(found.coarse)},
-            "one box for all": {"boxes": boxes_from_mask(found.coarse, per_component=False, margin=config.margin)},
+            "boxes": {"boxes": answer.boxes},
+            "boxes, no margin": {"boxes": boxes_from_mask(answer.coarse)},
+            "one box for all": {"boxes": boxes_from_mask(answer.coarse, per_component=False, margin=settings.margin)},
             "points well inside": {"points": inside},
             "points anywhere": {"points": anywhere},
-            "boxes and points": {"boxes": found.boxes, "points": inside},
-            **{f"boxes, {vote}": {"boxes": found.boxes, "vote": vote} for vote in VOTES[1:]},
+            "boxes and points": {"boxes": answer.boxes, "points": inside},
+            **{f"boxes, {vote}": {"boxes": answer.boxes, "vote": vote} for vote in VOTES[1:]},
         }
         for name, arguments in asked.items():
             scores.add(name, predict_mask(sam, **arguments), case.mask)
@@ -178,11 +172,11 @@ def absent_targets(task: str, sizes: Sizes) -> dict[str, Any]:
     normal = [simulate(task, seed, finding=without) for seed in seeds]
     scores, reported = Scores(), {}
     for name, cases in (("with", held_out(task, sizes)), ("without", normal)):
-        answers = _segment(MODEL, CONFIGS[MODEL][task], task, cases)
-        for case, found in zip(cases, answers, strict=True):
-            scores.add(f"{name}, always answered", found.mask, case.mask)
-            scores.add(f"{name}, answered if present", found.mask & found.present, case.mask)
-        reported[name] = [int(found.present) for found in answers]
+        answers = _segment(MODEL, SETTINGS[MODEL][task], task, cases)
+        for case, answer in zip(cases, answers, strict=True):
+            scores.add(f"{name}, always answered", answer.mask, case.mask)
+            scores.add(f"{name}, answered if present", answer.mask & (answer.present is True), case.mask)
+        reported[name] = [int(answer.present is True) for answer in answers]
     return {"reported": reported, "scores": scores.by_name}
 
 
@@ -204,30 +198,15 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate(QUICK if options.quick else Sizes(), options.folder, options.results, options.processes)
 
 
-def _asking(preset: Preset, sentences: Sequence[str]) -> Saliency:
-    """Give a preset other words."""
-
-    def text(clip: Clip, task: str | Task) -> Tensor:
-        known = replace(TASKS[task] if isinstance(task, str) else task, prompts={"asked": tuple(sentences)})
-        return replace(preset, prompts=("asked",)).text(clip, known)
-
-    return Saliency(preset.method, text)
-
-
-def _maps(model: str, config: SegmenterConfig, task: str, cases: Sequence[Case]) -> list[np.ndarray]:
-    clip = load_clip(model)
-    return config.saliency.method(clip, [case.image for case in cases], config.saliency.text(clip, task))
-
-
-def _segment(model: str, config: SegmenterConfig, task: str, cases: Sequence[Any]) -> list[Segmentation]:
+def _segment(model: str, settings: Settings, task: str | Task, cases: Sequence[Any]) -> list[Segmentation]:
     """Segment cases or samples: anything that has an ``image``."""
-    segmenter = Segmenter(load_clip(model), load_sam(MODEL), config)
+    segmenter = Segmenter(load_clip(model), load_sam(MODEL), settings)
     return segmenter.segment_batch([case.image for case in cases], task=task)
 
 
 def _add(scores: Scores, name: str, cases: Sequence[Case], answers: Sequence[Segmentation]) -> None:
-    for case, found in zip(cases, answers, strict=True):
-        scores.add(name, found.mask, case.mask)
+    for case, answer in zip(cases, answers, strict=True):
+        scores.add(name, answer.mask, case.mask)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import warnings
 
 import numpy as np
 import pytest
@@ -11,16 +13,16 @@ from matplotlib.figure import Figure
 from segment_anything import SamPredictor, sam_model_registry
 
 from medclipsam_utils.metrics import dice
-from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam
-from medclipsam_utils.pipeline import CONFIGS, V1_CONFIGS, Segmenter, SegmenterConfig
+from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam, save_clip
+from medclipsam_utils.pipeline import Segmenter, UnknownTargetWarning, segment
 from medclipsam_utils.postprocess import binarize, component_at, dense_crf, largest_components
-from medclipsam_utils.results import load_results
-from medclipsam_utils.saliency import Preset, gscore_cam, mean_features, saliency_for
+from medclipsam_utils.saliency import gscore_cam, mean_features
+from medclipsam_utils.settings import ANY, CHANNELS, M2IB, SETTINGS, Settings, first_version, saliency_for
 from medclipsam_utils.simulate import FINDINGS, simulate
-from medclipsam_utils.tasks import TASKS
+from medclipsam_utils.tasks import TASKS, Task
 from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
 
-CHEAP = SegmenterConfig(Preset(("P0",), layer=5, beta=0.1, samples=1, standardize=True))
+CHEAP = Settings(M2IB(layer=5, beta=0.1, samples=1, standardize=True), ("P0",))
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def sample():
 
 def test_is_the_stages_one_after_the_other(segmenter, sample):
     found = segmenter.segment(sample.image, task="brain_mri")
-    config = CONFIGS["tiny"]["brain_mri"]
-    saliency = saliency_for(segmenter.clip, sample.image, "brain_mri")
+    config = SETTINGS["tiny"]["brain_mri"]
+    (saliency,) = saliency_for(segmenter.clip, sample.image, "brain_mri")
     high = binarize(saliency, clusters=config.clusters)
     coarse = component_at(high, *np.unravel_index(saliency.argmax(), high.shape))
     boxes = boxes_from_mask(coarse, margin=config.margin)
@@ -61,16 +63,45 @@ def test_a_task_is_as_good_as_its_name(segmenter, text):
         for one, other in zip(answers, by_name, strict=True):
             assert np.array_equal(one.mask, other.mask) and one.task == other.task == "lung_ct", way
             assert one.p_value == other.p_value and one.text == other.text, way
-    assert torch.equal(segmenter.features(text, task), segmenter.features(text, "lung_ct"))
 
 
-def test_a_task_without_settings_is_named(segmenter, sample):
-    polyp = dataclasses.replace(TASKS["lung_ct"], name="polyp")
-    for text in (None, "lungs"):
-        with pytest.raises(ValueError, match="no settings for the task 'polyp', only for breast_ultrasound"):
-            segmenter.segment(sample.image, text, task=polyp)
-    with pytest.raises(ValueError, match="no settings were chosen for 'polyp', only for breast_ultrasound"):
-        saliency_for(segmenter.clip, sample.image, polyp)
+MASS = Task(
+    "mass", "brain MRI", "mass in the brain", {"P0": "a mass in the brain"}, settings={"visual_prompt": "point"}
+)
+
+
+def test_a_target_of_your_own(segmenter, sample):
+    """It has the settings of no other target, and its own on top; a text can name it; presence is unknown."""
+    answer = segmenter.segment(sample.image, task=MASS)
+    assert (answer.task, answer.text, answer.present) == ("mass", "a mass in the brain", None)
+    assert "was not calibrated" in answer.presence.reason and "as mass" in repr(answer)
+    assert len(answer.points) == 1 and len(answer.boxes) == 0
+    (saliency,) = SETTINGS["tiny"][ANY].saliency.method(segmenter.clip, [sample.image], "a mass in the brain")
+    assert np.allclose(answer.saliency, saliency, atol=1e-4) and dice(answer.mask, sample.mask) > 0.3
+    own = Segmenter(segmenter.clip, segmenter.sam, {"mass": CHEAP, ANY: CHEAP}, tasks=[MASS])
+    assert own.segment(sample.image, "the mass in this brain").task == "mass"
+    assert own.segment(sample.image, "brain tumour").task == "brain_mri"
+    cheap = own.segment(sample.image, task=MASS)
+    assert len(cheap.points) == 1 and not np.array_equal(cheap.saliency, answer.saliency)
+    with pytest.raises(
+        ValueError, match="settings of the task 'mass': there is no setting 'layers': choose from against_absent, alpha"
+    ):
+        segmenter.segment(sample.image, task=dataclasses.replace(MASS, settings={"layers": 3}))
+
+
+def test_a_text_that_names_no_known_target_says_so(segmenter):
+    image = simulate("lung_ct", 7).image
+    for text in ("liver", "heart", "kidneys", "lung nodule", "no tumour"):
+        with pytest.warns(UnknownTargetWarning, match=f"'{text}' is no target that the small CLIP was trained to find"):
+            answer = segmenter.segment(image, text)
+        assert answer.task is None and answer.present is None and answer.p_value is None
+        assert repr(answer).startswith(f"Segmentation('{text}', no known target: ")
+        assert "the words name no known target" in repr(answer)
+    (saliency,) = SETTINGS["tiny"][ANY].saliency.method(segmenter.clip, [image], "heart")
+    with pytest.warns(UnknownTargetWarning):
+        assert np.array_equal(segmenter.segment(image, "heart").saliency, saliency)
+        answer = segmenter.segment(image, "heart", task="lung_ct")  # the lungs' settings, but not their presence
+    assert answer.task == "lung_ct" and answer.presence.reason == "the words do not name lungs"
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -78,19 +109,24 @@ def test_the_task_follows_from_text_and_image(segmenter, task):
     for finding in (FINDINGS[task][0], FINDINGS[task][-1]):
         image = simulate(task, 33, finding=finding).image
         found = segmenter.segment(image, TASKS[task].prompts["P0"][0])
-        assert found.task == task == segmenter.find_task(image, TASKS[task].prompts["P1"][0]).name
-        known, without = TASKS[task], np.array(load_results("saliency_checks")["presence"][task]["calibration"])
-        prompt, absent = (mean_features(segmenter.clip, text) for text in (known.prompts["P2"], known.absent_prompt))
-        score = float(segmenter.clip.encode_image(image)[0] @ (prompt - absent))
-        assert found.p_value == pytest.approx((1 + (without >= score).sum()) / (len(without) + 1))
+        assert found.task == task == segmenter.segment(image, TASKS[task].prompts["P1"][0]).task
         assert found.present == (found.p_value <= 0.05)
         assert found.mask.shape == image.shape[:2] and found.mask.dtype == bool
+
+
+def test_a_target_in_words_that_the_model_does_not_know(segmenter, sample):
+    expected = segmenter.segment(sample.image, "brain tumour")
+    with pytest.warns(
+        UnknownWordWarning, match="tiny knows no word of 'glioblastoma', and is asked for 'brain tumour'"
+    ):
+        answer = segmenter.segment(sample.image, "glioblastoma")
+    assert np.array_equal(answer.mask, expected.mask) and answer.text == "glioblastoma" and answer.present
 
 
 def test_two_lungs_are_the_largest_components_and_have_a_box_each(segmenter):
     sample = simulate("lung_ct", 35, finding="clear")
     found = segmenter.segment(sample.image, "lungs")
-    high = binarize(found.saliency, clusters=CONFIGS["tiny"]["lung_ct"].clusters)
+    high = binarize(found.saliency, clusters=SETTINGS["tiny"]["lung_ct"].clusters)
     assert np.array_equal(found.coarse, largest_components(high, 2, 0.1))
     assert 1 <= len(found.boxes) <= 2 and dice(found.mask, sample.mask) > 0.8
 
@@ -103,22 +139,24 @@ def test_every_setting_acts(sample):
 
     plain = segment()
     changes = {
-        "saliency": Preset(("P2",), layer=5, beta=0.1, samples=1), "n_structures": 2, "binarize": "otsu", "clusters": 4,
+        "saliency": M2IB(layer=5, beta=0.1, samples=1), "prompts": ("P2",), "against_absent": True, "n_structures": 2,
+        "binarize": "otsu", "clusters": 4,
         "visual_prompt": "point", "margin": 0.3, "vote": "average",
     }  # fmt: skip
     for name, value in changes.items():
         other = segment(**{name: value})
-        same = [np.array_equal(getattr(plain, key), getattr(other, key)) for key in ("coarse", "boxes", "mask")]
+        keys = ("saliency", "coarse", "boxes", "mask")
+        same = [np.array_equal(getattr(plain, key), getattr(other, key)) for key in keys]
         assert not all(same), name
     assert len(segment(visual_prompt="both").points) == len(segment(visual_prompt="both").boxes) == 1
     by_points = segment(visual_prompt="point", n_points=3)
     assert len(by_points.boxes) == 0 and len(by_points.points[0].xy) == 3
     with pytest.raises(ValueError, match=r"alpha is 0\.001 with 100 images without the target"):
         segment(alpha=0.001)
-    many = segment(n_structures=9, least_share=0.0)
-    assert many.coarse.sum() >= segment(n_structures=9, least_share=0.9).coarse.sum()
-    untested = {field.name for field in dataclasses.fields(SegmenterConfig)} - set(changes)
-    assert untested == {"least_share", "n_points", "alpha", "empty_if_absent"}
+    many = segment(n_structures=9, min_component_fraction=0.0)
+    assert many.coarse.sum() >= segment(n_structures=9, min_component_fraction=0.9).coarse.sum()
+    untested = {field.name for field in dataclasses.fields(Settings)} - set(changes)
+    assert untested == {"min_component_fraction", "n_points", "alpha", "empty_if_absent"}
 
 
 def test_alpha_is_the_border_of_what_is_reported():
@@ -136,7 +174,7 @@ def test_prompts_are_encoded_once(segmenter, sample, monkeypatch):
     encode = segmenter.clip.encode_text
     monkeypatch.setattr(segmenter.clip, "encode_text", lambda texts: asked.append(texts) or encode(texts))
     segmenter.segment(sample.image, "brain tumour")
-    assert asked == [("brain tumour",)]
+    assert asked == []
 
 
 def test_several_images_are_answered_as_each_alone(segmenter):
@@ -152,7 +190,7 @@ def test_several_images_are_answered_as_each_alone(segmenter):
 
 
 def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, monkeypatch):
-    texts = ["brain tumour", "lungs", ["brain tumour", "a brain MRI showing a glioma"]]
+    texts = ["brain tumour", "lung", ["brain tumour", "a brain MRI showing a glioma"]]
     expected = [segmenter.segment(sample.image, text) for text in texts]
     embedded = []
     for part, method in ((segmenter.sam, "set_image"), (segmenter.clip, "encode_image")):
@@ -186,7 +224,7 @@ def test_the_sentences_of_an_ensemble_are_averaged(segmenter, sample):
     sentences = list(TASKS["brain_mri"].prompts["P3"])
     found = segmenter.segment(sample.image, sentences, task="brain_mri")
     asked = mean_features(segmenter.clip, sentences)
-    expected = CONFIGS["tiny"]["brain_mri"].saliency.method(segmenter.clip, [sample.image], asked)[0]
+    expected = SETTINGS["tiny"]["brain_mri"].saliency.method(segmenter.clip, [sample.image], asked)[0]
     assert np.allclose(found.saliency, expected, atol=1e-4) and found.text == " | ".join(sentences)
     with pytest.raises(ValueError, match="the text is an empty list"):
         segmenter.segment(sample.image, [])
@@ -195,28 +233,29 @@ def test_the_sentences_of_an_ensemble_are_averaged(segmenter, sample):
 
 
 def test_the_first_version_is_a_preset(segmenter, sample):
-    config = V1_CONFIGS["tiny"]["brain_mri"]
-    found = Segmenter(segmenter.clip, segmenter.sam, V1_CONFIGS["tiny"]).segment(sample.image, task="brain_mri")
-    saliency = gscore_cam(segmenter.clip, sample.image, config.saliency.text(segmenter.clip, "brain_mri"), channels=13)
+    settings = first_version(SETTINGS["tiny"]["brain_mri"], channels=13)
+    found = Segmenter(segmenter.clip, segmenter.sam, settings).segment(sample.image, task="brain_mri")
+    asked = settings.text_features(segmenter.clip, TASKS["brain_mri"])
+    (saliency,) = gscore_cam(segmenter.clip, [sample.image], asked, channels=13)
     assert np.allclose(found.saliency, saliency)
     high = dense_crf(saliency, sample.image) > 0.5
     assert np.array_equal(found.coarse, component_at(high, *np.unravel_index(saliency.argmax(), high.shape)))
     assert dice(found.mask, sample.mask) > 0.3
-    assert {model: set(configs) for model, configs in V1_CONFIGS.items()} == {key: set(TASKS) for key in CONFIGS}
-    assert V1_CONFIGS["biomedclip"]["lung_xray"].saliency.channels == 300
+    assert CHANNELS == {"tiny": 13, "biomedclip": 300}
 
 
 def test_the_settings_of_the_paper():
     """Box for breast, brain and CT, ten points for X-ray; P3 for the tumours, P0 and P2 for the lungs; layer 9."""
-    configs = CONFIGS["biomedclip"]
-    assert [config.visual_prompt for config in configs.values()] == ["box", "box", "point", "box"]
-    assert [config.saliency.prompts for config in configs.values()] == [("P3",), ("P3",), ("P0",), ("P2",)]
-    assert [config.n_structures for config in configs.values()] == [1, 1, 2, 2]
-    assert {(c.saliency.layer, c.n_points, c.clusters, c.binarize) for c in configs.values()} == {(9, 10, 2, "kmeans")}
+    rows = [SETTINGS["biomedclip"][task] for task in TASKS]
+    assert [row.visual_prompt for row in rows] == ["box", "box", "point", "box"]
+    assert [row.prompts for row in rows] == [("P3",), ("P3",), ("P0",), ("P2",)]
+    assert [task.n_structures for task in TASKS.values()] == [1, 1, 2, 2]
+    assert {(r.saliency.layer, r.n_points, r.clusters, r.binarize) for r in rows} == {(9, 10, 2, "kmeans")}
+    assert all(set(table) == {*TASKS, ANY} for table in SETTINGS.values())
 
 
 def test_an_absent_target_may_give_an_empty_mask(segmenter, sample):
-    careful = {task: dataclasses.replace(config, empty_if_absent=True) for task, config in CONFIGS["tiny"].items()}
+    careful = {task: dataclasses.replace(config, empty_if_absent=True) for task, config in SETTINGS["tiny"].items()}
     strict = Segmenter(segmenter.clip, segmenter.sam, careful)
     normal = simulate("brain_mri", 31, finding="normal").image
     assert segmenter.segment(normal, "brain tumour").mask.any()
@@ -227,9 +266,7 @@ def test_an_absent_target_may_give_an_empty_mask(segmenter, sample):
 
 def test_a_constant_map_gives_an_empty_mask_and_no_prompt(segmenter, sample, monkeypatch):
     """The released code crashes on an empty coarse mask."""
-    monkeypatch.setattr(
-        Preset, "method", property(lambda self: lambda clip, images, text: [np.zeros((256, 256), "f4")])
-    )
+    monkeypatch.setattr(M2IB, "method", property(lambda self: lambda clip, images, text: [np.zeros((256, 256), "f4")]))
     for visual_prompt in ("box", "point", "both"):
         config = dataclasses.replace(CHEAP, visual_prompt=visual_prompt)
         found = Segmenter(segmenter.clip, segmenter.sam, config).segment(sample.image, "brain tumour")
@@ -270,12 +307,9 @@ def test_what_is_wrong_is_said(segmenter, sample):
     with pytest.raises(ValueError, match="visual_prompt is 'star': choose from box, point, both"):
         dataclasses.replace(CHEAP, visual_prompt="star")
     base = load_clip("tiny-base")
-    with pytest.raises(ValueError, match="there are settings for tiny, biomedclip, not for 'tiny-base'"):
-        Segmenter(base, segmenter.sam)
-    with pytest.raises(ValueError, match="there are settings for brain_mri: give some for each of breast_ultrasound"):
-        Segmenter(base, segmenter.sam, {"brain_mri": CHEAP})
-    found = Segmenter(base, segmenter.sam, CHEAP).segment(sample.image, "brain tumour", task="brain_mri")
-    assert found.present is None and found.p_value is None and "presence unknown" in repr(found)
+    answer = Segmenter(base, segmenter.sam, CHEAP).segment(sample.image, "brain tumour", task="brain_mri")
+    assert answer.present is None and answer.p_value is None
+    assert "presence unknown (tiny-base was not calibrated for it)" in repr(answer)
 
 
 def test_says_and_shows_what_it_found(segmenter, sample):
@@ -291,16 +325,43 @@ def test_says_and_shows_what_it_found(segmenter, sample):
 
 
 def test_real_architectures_go_the_same_way(sample):
-    """A ViT-B/16 CLIP and SAM ViT-B, with random weights, through the paper's settings."""
+    """A ViT-B/16 CLIP and SAM ViT-B, with random weights, through the paper's settings, known targets and others."""
     clip, sam = load_clip("ViT-B-16/random"), SamPredictor(sam_model_registry["vit_b"]().eval())
     few = {
-        task: dataclasses.replace(config, saliency=dataclasses.replace(config.saliency, samples=1))
-        for task, config in CONFIGS["biomedclip"].items()
+        name: dataclasses.replace(row, saliency=dataclasses.replace(row.saliency, samples=1))
+        for name, row in SETTINGS["biomedclip"].items()
     }
     segmenter = Segmenter(clip, sam, few)
     image = sample.image[:, 20:]
-    found = segmenter.segment(image, "brain tumour", task="brain_mri")
+    found = segmenter.segment(image, "brain tumour")
     assert found.mask.shape == found.saliency.shape == (256, 236) and len(found.boxes) == 1
-    assert found.present is None and 0 < found.coarse.mean() < 1
+    assert found.present is None and 0 < found.coarse.mean() < 1 and found.task == "brain_mri"
     film = segmenter.segment(image, task="lung_xray")
     assert len(film.boxes) == 0 and 1 <= len(film.points) <= 2 and len(film.points[0].xy) == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such a CLIP may know any organ
+        polyp = segmenter.segment(image, "colon polyp")
+        own = segmenter.segment(image, task=Task("polyp", "colonoscopy", "colon polyp", {"P0": "colon polyp"}))
+    assert polyp.task is None and own.task == "polyp" and np.array_equal(polyp.mask, own.mask)
+    assert polyp.present is own.present is None and polyp.mask.shape == (256, 236)
+
+
+def test_a_fine_tuned_clip_has_the_settings_of_its_architecture(tmp_path, sample):
+    """Whatever the name of its file; but not the calibration, which holds for the weights that it was made with."""
+    clip = load_clip("tiny")
+    renamed = load_clip(save_clip(tmp_path / "mine", clip, {}))
+    answer = Segmenter(renamed, load_sam("tiny")).segment(sample.image, "brain tumour")
+    assert answer.present is True and dice(answer.mask, sample.mask) > 0.5
+    with torch.no_grad():
+        for parameter in clip.model.parameters():
+            parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
+    answer = Segmenter(clip, load_sam("tiny")).segment(sample.image, "brain tumour")
+    assert answer.present is None and answer.presence.reason == "tiny was not calibrated for it"
+
+
+def test_the_method_is_one_page():
+    """Read top to bottom on one screen, it goes through four steps in order, and nothing imports what stands on it."""
+    lines = inspect.getsource(segment).splitlines()
+    assert len(lines) <= 60
+    steps = [line.strip()[2:4] for line in lines if line.strip().startswith(("# 1.", "# 2.", "# 3.", "# 4."))]
+    assert steps == ["1.", "2.", "3.", "4."]

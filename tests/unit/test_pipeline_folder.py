@@ -18,9 +18,10 @@ from pydicom.data import get_testdata_file
 
 from medclipsam_utils.images import read_image
 from medclipsam_utils.models import ModelError, load_clip, load_sam
-from medclipsam_utils.pipeline import CONFIGS, Segmenter
+from medclipsam_utils.pipeline import Segmenter, UnknownTargetWarning, segment_folder
+from medclipsam_utils.settings import SETTINGS
 from medclipsam_utils.simulate import simulate
-from medclipsam_utils.tasks import TASKS
+from medclipsam_utils.tasks import TASKS, Task
 
 TEXT = "brain tumour"
 
@@ -54,7 +55,7 @@ def rows(path):
 
 
 def run(segmenter, scans, **options):
-    return segmenter.segment_folder(scans, scans.parent / "out", TEXT, progress=False, **options)
+    return segment_folder(segmenter, scans, scans.parent / "out", TEXT, progress=False, **options)
 
 
 def test_a_mask_for_every_picture_and_a_reason_for_every_other_file(segmenter, scans):
@@ -85,15 +86,32 @@ def test_a_mask_for_every_picture_and_a_reason_for_every_other_file(segmenter, s
 
 
 def test_a_task_is_as_good_as_its_name(segmenter, scans):
-    first = segmenter.segment_folder(scans, scans.parent / "out", task=TASKS["brain_mri"], progress=False)
+    first = segment_folder(segmenter, scans, scans.parent / "out", task=TASKS["brain_mri"], progress=False)
     assert first.masks == 5 and {row["task"] for row in rows(first.results)} == {"brain_mri"}
-    again = segmenter.segment_folder(scans, scans.parent / "out", task="brain_mri", progress=False)
+    again = segment_folder(segmenter, scans, scans.parent / "out", task="brain_mri", progress=False)
     assert (again.masks, again.new) == (5, 0)
-    polyp = replace(TASKS["brain_mri"], name="polyp")
-    for text in (None, TEXT):
-        with pytest.raises(ValueError, match="no settings for the task 'polyp'"):
-            segmenter.segment_folder(scans, scans.parent / "other", text, task=polyp, progress=False)
-    assert not (scans.parent / "other").exists()
+
+
+def test_a_target_of_your_own(segmenter, scans):
+    mass, out = Task("mass", "MRI", "mass in the brain", {"P0": "a mass in the brain"}), scans.parent / "out"
+    first = segment_folder(segmenter, scans, out, task=mass, progress=False)
+    assert first.masks == 5 and {row["task"] for row in rows(first.results)} == {"mass"}
+    assert {row["present"] for row in rows(first.results)} == {"unknown"}
+    other = replace(mass, prompts={"P0": "a bright mass in the brain"})
+    for changed in (other, replace(mass, settings={"margin": 0.1})):  # another question, though its name is the same
+        with pytest.raises(ValueError, match="holds masks of another"):
+            segment_folder(segmenter, scans, out, task=changed, progress=False)
+    with pytest.raises(ValueError, match="there is no setting 'margins'"):
+        segment_folder(
+            segmenter, scans, scans.parent / "new", task=replace(mass, settings={"margins": 1}), progress=False
+        )
+    assert not (scans.parent / "new").exists()
+
+
+def test_a_text_that_names_no_known_target(segmenter, scans):
+    with pytest.warns(UnknownTargetWarning, match="'liver' is no target"):
+        found = segment_folder(segmenter, scans, scans.parent / "out", "liver", progress=False)
+    assert {(row["task"], row["present"]) for row in rows(found.results)} == {("", "unknown")}
 
 
 def test_nothing_is_done_twice_but_what_has_changed(segmenter, scans):
@@ -124,10 +142,10 @@ def test_another_question_needs_another_folder(segmenter, scans):
     run(segmenter, scans)
     out = scans.parent / "out"
     with pytest.raises(ValueError, match=r"holds masks of another text \(see .*: give another folder"):
-        segmenter.segment_folder(scans, out, "brain lesion", progress=False)
-    changed = {task: replace(config, margin=0.2) for task, config in CONFIGS["tiny"].items()}
+        segment_folder(segmenter, scans, out, "brain lesion", progress=False)
+    changed = {task: replace(config, margin=0.2) for task, config in SETTINGS["tiny"].items()}
     with pytest.raises(ValueError, match="holds masks of another settings"):
-        Segmenter(segmenter.clip, segmenter.sam, changed).segment_folder(scans, out, TEXT, progress=False)
+        segment_folder(Segmenter(segmenter.clip, segmenter.sam, changed), scans, out, TEXT, progress=False)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(segmenter, scans, tmp_path):
@@ -141,15 +159,15 @@ def test_what_is_wrong_is_said_before_anything_is_written(segmenter, scans, tmp_
         (scans, None, {}, "give a text"),
     ):
         with pytest.raises(ValueError, match=message):
-            segmenter.segment_folder(source, out, text, progress=False, **options)
+            segment_folder(segmenter, source, out, text, progress=False, **options)
     with pytest.raises(ModelError, match="the text is ''"):
-        segmenter.segment_folder(scans, out, "", progress=False)
+        segment_folder(segmenter, scans, out, "", progress=False)
     assert not out.exists()
 
 
 def test_the_answers_may_lie_inside_the_folder(segmenter, scans):
-    first = segmenter.segment_folder(scans, scans / "out", TEXT, progress=False)
-    assert segmenter.segment_folder(scans, scans / "out", TEXT, progress=False).masks == first.masks == 5
+    first = segment_folder(segmenter, scans, scans / "out", TEXT, progress=False)
+    assert segment_folder(segmenter, scans, scans / "out", TEXT, progress=False).masks == first.masks == 5
 
 
 def test_a_picture_that_fails_in_the_model_stops_no_other(segmenter, scans, monkeypatch):
@@ -170,8 +188,8 @@ def test_a_picture_that_fails_in_the_model_stops_no_other(segmenter, scans, monk
 PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
-from medclipsam_utils import Segmenter, load_clip, load_sam
-print(Segmenter(load_clip("tiny"), load_sam("tiny")).segment_folder(*sys.argv[1:4], batch_size=2, progress=False))
+from medclipsam_utils import Segmenter, load_clip, load_sam, segment_folder
+print(segment_folder(Segmenter(load_clip("tiny"), load_sam("tiny")), *sys.argv[1:4], batch_size=2, progress=False))
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medclipsam_utils import TASKS, saliency
+from medclipsam_utils import TASKS
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.models.checkpoints import save_tiny_clip, save_tiny_sam
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
@@ -20,6 +20,7 @@ from medclipsam_utils.models.words import split_words
 from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.saliency.maps import upsample
+from medclipsam_utils.settings import M2IB, SETTINGS, Settings
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from recipes.data.cases import Case, real_cases, rotated, simulated_cases, target_cases, with_target
@@ -27,7 +28,7 @@ from recipes.data.seeds import SEEDS
 from recipes.judge import choose_saliency, report
 from recipes.judge import saliency as judged_saliency
 from recipes.judge.clip import classify_findings, classify_tasks, presence, retrieval
-from recipes.judge.saliency import CLUSTERS, MARGINS, OTHER_TASK, PRESETS, Preset, score_map
+from recipes.judge.saliency import CLUSTERS, MARGINS, OTHER_TASK, score_map
 from recipes.judge.sam import (
     COLUMNS,
     TRUE_BOX,
@@ -281,7 +282,7 @@ class TestSaliencyMap:
     def test_directions_from_the_absent_prompt(self):
         clip = Dictionary()
         plain, against = (
-            judged_saliency.text_features(clip, "lung_ct", saliency.Preset(("P0",), 5, 0.1, against_absent=value))
+            judged_saliency.text_features(clip, "lung_ct", Settings(M2IB(5, 0.1), ("P0",), against_absent=value))
             for value in (False, True)
         )
         assert list(plain) == list(against) == ["right", "absent", "other organ"]
@@ -343,15 +344,13 @@ class TestTables:
         assert table(["a", "b"], [["x", 1]]) == "| a | b |\n| --- | --: |\n| x | 1 |"
 
 
-class TestPresets:
+class TestSettings:
     def test_every_task_has_a_valid_one(self):
-        assert list(PRESETS) == list(TASKS) == list(OTHER_TASK)
-        for preset in PRESETS.values():
-            assert (
-                set(preset.saliency.prompts) <= set(PROMPT_KINDS)
-                and preset.clusters in CLUSTERS
-                and preset.margin in MARGINS
-            )
+        assert list(TASKS) == list(OTHER_TASK)
+        for task in TASKS:
+            settings = SETTINGS["tiny"][task]
+            assert set(settings.prompts) <= set(PROMPT_KINDS)
+            assert settings.clusters in CLUSTERS and settings.margin in MARGINS
 
     def test_the_wrong_organ_is_another_one(self):
         for task, other in OTHER_TASK.items():
@@ -361,10 +360,10 @@ class TestPresets:
 @pytest.mark.filterwarnings(UNKNOWN_WORDS)
 class TestRun:
     # The last block is the cheapest: nothing but the pooling is run again in each step.
-    CHEAP = {task: Preset(saliency.Preset(("P0",), 5, 0.1, samples=1), clusters=3, margin=0.1) for task in TASKS}  # noqa: RUF012
+    CHEAP = Settings(M2IB(5, 0.1, samples=1), ("P0",), clusters=3, margin=0.1)
 
     def test_end_to_end(self, models, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(report, "PRESETS", self.CHEAP)
+        monkeypatch.setattr(report, "settings_for", lambda clip, task: self.CHEAP)
         (case, other) = simulated_cases("brain_mri", [1, 2])["glioma"]
         for kind in ("images", "masks"):
             (tmp_path / "brain_mri" / kind).mkdir(parents=True)
@@ -419,6 +418,6 @@ class TestRun:
         )  # fmt: skip
         printed = capsys.readouterr().out
         assert seeds == list(SEEDS["validation"].first(2))
-        rows = [line.split("|") for line in printed.splitlines() if line.startswith("| Preset(")]
+        rows = [line.split("|") for line in printed.splitlines() if line.startswith("| Settings(")]
         ranks = [float(row[2]) + float(row[4]) for row in rows]  # DSC after SAM, and pointing
         assert len(rows) == 4 and all(better >= worse - 0.002 for better, worse in itertools.pairwise(ranks))

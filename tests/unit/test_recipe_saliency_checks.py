@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from medclipsam_utils.saliency import PRESETS, Preset
+from medclipsam_utils.settings import M2IB, SETTINGS
 from medclipsam_utils.tasks import TASKS
 from recipes.measure import parts
 from recipes.measure.parts import run_part
@@ -19,11 +20,13 @@ from recipes.measure.saliency_checks import LADDER, PARTS, PUBLISHED, QUICK, cen
 def test_the_ladder_leads_from_the_paper_to_the_preset(task):
     steps = ladder(task)
     assert tuple(steps) == LADDER
-    assert steps["as published"] == PUBLISHED and not PUBLISHED.standardize and PUBLISHED.variance == 1
-    assert steps["M2IB"] == PRESETS["tiny"][task]
+    assert (
+        steps["as published"] == PUBLISHED and not PUBLISHED.saliency.standardize and PUBLISHED.saliency.variance == 1
+    )
+    assert steps["M2IB"] == replace(SETTINGS["tiny"][task], clusters=2, margin=0.0)
+    flat = [{**asdict(step), **asdict(step.saliency)} for step in steps.values()]
     changed = [
-        {field.name for field in dataclasses.fields(Preset) if getattr(old, field.name) != getattr(new, field.name)}
-        for old, new in zip(list(steps.values())[:-1], list(steps.values())[1:], strict=True)
+        {name for name in old if name != "saliency" and old[name] != new[name]} for old, new in itertools.pairwise(flat)
     ]
     assert sum(map(len, changed)) == len(set.union(*changed))  # nothing is changed twice
 
@@ -54,6 +57,5 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     for way in ("with masks", "without"):
         trials = results["tuning"]["lung_ct"][way]["trials"]
         assert len(trials) == 2 and trials[0]["score"] >= trials[1]["score"]
-    assert (
-        results["presets"]["lung_ct"]["beta"] == PRESETS["tiny"]["lung_ct"].beta and results["sizes"]["held_out"] == 2
-    )
+    assert M2IB(**results["settings"]["lung_ct"]["saliency"]) == SETTINGS["tiny"]["lung_ct"].saliency
+    assert results["sizes"]["held_out"] == 2

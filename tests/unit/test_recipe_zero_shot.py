@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from medclipsam_utils import Segmenter, dice, load_clip, load_sam, nsd
-from medclipsam_utils.pipeline import CONFIGS
-from medclipsam_utils.saliency import mean_features, saliency_for
+from medclipsam_utils.saliency import mean_features
+from medclipsam_utils.settings import SETTINGS, saliency_for
 from medclipsam_utils.tasks import TASKS
 from recipes.measure import parts
 from recipes.measure.parts import run_part
-from recipes.measure.zero_shot import PARTS, QUICK, _asking, evaluate, held_out
+from recipes.measure.zero_shot import PARTS, QUICK, asking, evaluate, held_out
 
 
 def test_asking_with_other_words():
-    clip, preset = load_clip("tiny"), CONFIGS["tiny"]["lung_ct"].saliency
-    asked = _asking(preset, ["both lungs", "the left lung"])
-    assert np.allclose(asked.text(clip, "lung_ct"), mean_features(clip, ["both lungs", "the left lung"]), atol=1e-6)
+    clip, words = load_clip("tiny"), ["both lungs", "the left lung"]
+    asked = SETTINGS["tiny"]["lung_ct"].text_features(clip, asking("lung_ct", words))
+    assert np.allclose(asked, mean_features(clip, words), atol=1e-6)
 
 
 def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
@@ -45,7 +45,7 @@ def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
     for part, name in whole.items():
         for measure, values in expected.items():
             assert results[part]["lung_ct"]["scores"][name][measure] == pytest.approx(values, abs=2e-3), part
-    bare = [saliency_for(segmenter.clip, case.image, "lung_ct") >= 0.5 for case in cases]
+    bare = [saliency_for(segmenter.clip, [case.image], "lung_ct")[0] >= 0.5 for case in cases]
     added = results["components_added"]["lung_ct"]
     assert added["scores"]["saliency"]["DSC"] == pytest.approx(
         [dice(mask, case.mask) for mask, case in zip(bare, cases, strict=True)], abs=2e-3

@@ -86,7 +86,7 @@ class TestParity:
     @pytest.mark.parametrize("layer", [1, 5])
     def test_with_the_plain_version_on_the_small_clip(self, tiny, sample, layer, variance):
         settings = SETTINGS | {"layer": layer, "variance": variance}
-        found = m2ib(tiny, sample.image, "a breast tumour", **settings)
+        (found,) = m2ib(tiny, sample.image, "a breast tumour", **settings)
         plain = upsample(plain_m2ib(tiny, sample.image, "a breast tumour", **settings).numpy(), (256, 256))
         assert np.ptp(plain) == 1 and np.abs(found - plain).max() < 1e-4
 
@@ -94,7 +94,7 @@ class TestParity:
     def test_with_the_plain_version_on_real_architectures(self, make, sample):
         clip = make()
         settings = SETTINGS | {"layer": 1, "beta": 0.01}
-        found = m2ib(clip, sample.image, "a breast tumour", **settings)
+        (found,) = m2ib(clip, sample.image, "a breast tumour", **settings)
         plain = upsample(plain_m2ib(clip, sample.image, "a breast tumour", **settings).numpy(), (256, 256))
         assert np.ptp(plain) == 1 and np.abs(found - plain).max() < 1e-4
 
@@ -103,13 +103,13 @@ class TestParity:
         texts = ["a breast tumour", "a brain tumour", "lungs"]
         together = m2ib(tiny, images, texts, standardize=True, **SETTINGS | {"samples": 25})
         for image, text, found in zip(images, texts, together, strict=True):
-            alone = m2ib(tiny, image, text, standardize=True, **SETTINGS | {"samples": 25})
+            (alone,) = m2ib(tiny, image, text, standardize=True, **SETTINGS | {"samples": 25})
             assert found.shape == image.shape[:2] and np.abs(found - alone).max() < 1e-5
 
     def test_features_in_the_place_of_a_sentence(self, tiny, sample):
         features = tiny.encode_text("a breast tumour")
         by_text, by_row, by_vector = (
-            m2ib(tiny, sample.image, text, **SETTINGS) for text in ("a breast tumour", features, features[0])
+            m2ib(tiny, sample.image, text, **SETTINGS)[0] for text in ("a breast tumour", features, features[0])
         )
         assert np.array_equal(by_text, by_row) and np.array_equal(by_text, by_vector)
 
@@ -117,13 +117,13 @@ class TestParity:
 class TestSettings:
     def test_everything_acts(self, tiny, sample):
         """Also the variance, which the released code stores and never uses."""
-        plain = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS)
+        (plain,) = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS)
         changes = {"layer": 3, "beta": 1.0, "variance": 0.5, "steps": 6, "samples": 2, "lr": 0.5, "seed": 1,
                    "standardize": True}  # fmt: skip
         for name, value in changes.items():
-            other = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS | {name: value})
+            (other,) = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS | {name: value})
             assert np.abs(other - plain).max() > 1e-3, name
-        assert np.array_equal(m2ib(tiny, sample.image, "a breast tumour", **SETTINGS | {"layer": -2}), plain)
+        assert np.array_equal(m2ib(tiny, [sample.image], "a breast tumour", **SETTINGS | {"layer": -2}), [plain])
 
     def test_a_higher_price_keeps_less(self, tiny, sample):
         kept = []
@@ -154,7 +154,7 @@ class TestSettings:
             with pytest.raises(ValueError, match="after the last block the image tower reads one token alone"):
                 m2ib(clip, sample.image, "a tumour", **SETTINGS | {"layer": last})
         for clip in (tiny, open_clip_vit("avg")):
-            assert m2ib(clip, sample.image, "a tumour", **SETTINGS | {"layer": -1}).any()
+            assert m2ib(clip, sample.image, "a tumour", **SETTINGS | {"layer": -1})[0].any()
 
     def test_texts_and_images_that_do_not_fit(self, tiny, sample):
         with pytest.raises(ValueError, match="there are 2 texts for 1 images"):
@@ -210,7 +210,7 @@ class TestModel:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 400), (1500, 1200)])
 @pytest.mark.parametrize("level", [0, 255])
 def test_constant_images_of_any_size_give_a_finite_map(tiny, shape, level):
-    found = m2ib(tiny, np.full((*shape, 3), level, np.uint8), "a breast tumour", **SETTINGS)
+    (found,) = m2ib(tiny, np.full((*shape, 3), level, np.uint8), "a breast tumour", **SETTINGS)
     assert found.shape == shape and found.dtype == np.float32 and np.isfinite(found).all()
     assert found.min() >= 0 and found.max() <= 1
 
@@ -219,7 +219,7 @@ def test_information_of_patches_is_what_maps_are_made_of(tiny, sample):
     bottleneck = Bottleneck(SETTINGS["beta"], steps=SETTINGS["steps"], samples=SETTINGS["samples"])
     nats = patch_information(tiny, [sample.image], "a breast tumour", SETTINGS["layer"], bottleneck)
     assert nats.shape == (1, 16, 16) and (nats >= 0).all() and not nats.requires_grad
-    found = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS)
+    (found,) = m2ib(tiny, sample.image, "a breast tumour", **SETTINGS)
     assert np.array_equal(found, upsample(nats[0].numpy(), (256, 256)))
     assert patch_information(tiny, [], "lungs", SETTINGS["layer"], bottleneck).shape == (0, 16, 16)
 

@@ -83,7 +83,7 @@ class TestViews:
     def test_nothing_at_the_border_is_seen_less_often(self):
         """A method that finds everything alike makes a map without contrast, also where a view lost its edge."""
         flat = moved_views(lambda clip, images, text: [np.full((32, 32), 0.5, np.float32) for _ in images])
-        assert not flat(CLIP, np.zeros((32, 32, 3), np.uint8), "").any()
+        assert not flat(CLIP, np.zeros((32, 32, 3), np.uint8), "")[0].any()
 
     def test_moving_there_and_back(self):
         image = np.arange(12).reshape(3, 4)

@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from medclipsam_utils.tasks import PROMPT_KINDS, TASKS, get_task
+from medclipsam_utils.tasks import PROMPT_KINDS, TASKS, Task, get_task, is_known
 
 
 def test_the_papers_four_tasks_in_its_order():
     assert list(TASKS) == ["breast_ultrasound", "brain_mri", "lung_xray", "lung_ct"]
     assert [task.n_structures for task in TASKS.values()] == [1, 1, 2, 2]
-    assert [task.visual_prompt for task in TASKS.values()] == ["box", "box", "point", "box"]
-    assert [task.best_prompt for task in TASKS.values()] == ["P3", "P3", "P0", "P2"]
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -59,3 +57,32 @@ def test_a_task_keeps_prompts_of_its_own():
     task = replace(TASKS["lung_ct"], name="polyp", prompts=prompts)
     prompts["P0"] = ("heart",)
     assert task.prompts["P0"] == ("polyp",)
+
+
+def test_a_task_of_your_own_needs_little():
+    polyp = Task("polyp", "colonoscopy", "colon polyp", {"P0": "colon polyp", "P2": ["a polyp", "a raised polyp"]})
+    assert polyp.prompts == {"P0": ("colon polyp",), "P2": ("a polyp", "a raised polyp")}
+    assert (polyp.n_structures, polyp.absent_prompt, polyp.calibration) == (1, "", None)
+    assert pickle.loads(pickle.dumps(polyp)) == copy.deepcopy(polyp) == polyp and {polyp: 1}[replace(polyp)] == 1
+    assert get_task(polyp) is polyp and not is_known(polyp) and is_known(TASKS["lung_ct"])
+    assert not is_known(replace(TASKS["lung_ct"], target="lobes"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": ""}, "the name of a task is ''"),
+        ({"target": None}, "the target of a task is None"),
+        ({"prompts": {}}, "the task 'polyp' has no prompts"),
+        ({"prompts": "colon polyp"}, "the prompts of the task 'polyp' are 'colon polyp': give them by kind"),
+        ({"prompts": {"P0": " "}}, "P0 of the task 'polyp' is ' '"),
+        ({"prompts": {"P0": ()}}, r"P0 of the task 'polyp' is \(\)"),
+        ({"prompts": {"P0": ["a polyp", 3]}}, "P0 of the task 'polyp' is "),
+        ({"n_structures": 0}, "n_structures is 0: give a whole number, 1 or more"),
+        ({"n_structures": 1.5}, "n_structures is 1.5"),
+        ({"n_structures": True}, "n_structures is True"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_said(change, message):
+    with pytest.raises(ValueError, match=message):
+        Task(**{"name": "polyp", "modality": "colonoscopy", "target": "polyp", "prompts": {"P0": "polyp"}, **change})

@@ -19,6 +19,7 @@ from medclipsam_utils import TASKS, Segmenter, dice, load_clip, load_sam, simula
 from medclipsam_utils.images import MedicalImage
 from medclipsam_utils.postprocess import components
 from medclipsam_utils.saliency.towers import image_tower
+from medclipsam_utils.settings import SETTINGS
 from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
 from medclipsam_utils.weak import (
     ClipUNet,
@@ -159,7 +160,7 @@ class TestPseudoLabels:
         assert dice(labels.masks[0], found.mask) > 0.99
         assert labels.agreement[0] == pytest.approx(dice(by_points, found.mask), abs=0.02)
         assert labels.present.tolist() == [True, False] and labels.trusted(1.0).tolist() == [0]
-        config = dataclasses.replace(segmenter.configs["brain_mri"], visual_prompt="point")
+        config = dataclasses.replace(SETTINGS["tiny"]["brain_mri"], visual_prompt="point")
         pointed = Segmenter(segmenter.clip, segmenter.sam, config)
         other = make_pseudo_labels(pointed, images[:1], task="brain_mri", progress=False)
         assert other.agreement[0] == pytest.approx(dice(other.masks[0], found.mask), abs=0.02)

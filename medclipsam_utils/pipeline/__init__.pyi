@@ -1,0 +1,21 @@
+from .folder import FolderResult, segment_folder
+from .method import segment
+from .presence import Calibration, Presence, calibrate
+from .question import Question, Questions, UnknownTargetWarning, saliency_maps
+from .segmentation import Segmentation
+from .segmenter import Segmenter
+
+__all__ = [
+    "Calibration",
+    "FolderResult",
+    "Presence",
+    "Question",
+    "Questions",
+    "Segmentation",
+    "Segmenter",
+    "UnknownTargetWarning",
+    "calibrate",
+    "saliency_maps",
+    "segment",
+    "segment_folder",
+]

@@ -1,0 +1,66 @@
+"""The method on one page: from the words to the mask.
+
+Section 3 of Koleilat et al. 2025, stage 2. What is asked, and with what settings, is a
+:class:`~medclipsam_utils.pipeline.question.Question`; everything around the method (folders, batches of files, which
+target some words name) is in the other modules of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from segment_anything import SamPredictor
+
+from ..images import Image, pixels_of
+from ..models import Clip
+from ..models.sam import embed
+from ..postprocess import coarse_mask, components
+from ..visual_prompts import boxes_from_mask, points_from_mask, predict_mask
+from .question import Question, saliency_maps
+from .segmentation import Segmentation
+
+
+def segment(
+    clip: Clip, sam: SamPredictor, images: Sequence[Image], questions: Sequence[Question]
+) -> Iterator[Segmentation]:
+    """Answer one question about each image.
+
+    Args:
+        clip: the CLIP that reads the words and the images.
+        sam: the SAM that draws the outline.
+        images: B of them, as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them, of any sizes.
+        questions: B of them, of :func:`~medclipsam_utils.pipeline.question.ask`.
+
+    Yields:
+        B answers in order; until the next one, SAM has the image of the last one embedded. The mask is empty where the
+        map is constant, and where the settings want it so for a target that is reported absent.
+    """
+    # 1. Words and image → saliency: where in the image is what the words need?
+    maps = saliency_maps(clip, images, questions)  # B × (H, W) float32, 0 … 1
+
+    for image, question, saliency in zip(images, questions, maps, strict=True):
+        pixels, settings = pixels_of(image), question.settings  # (H, W, 3) uint8
+
+        # 2. Saliency → coarse mask: its highest values, and of these the components that fit the target.
+        coarse = coarse_mask(
+            saliency, question.n_structures, least_share=settings.min_component_fraction,
+            method=settings.binarize, clusters=settings.clusters, image=pixels,
+        )  # (H, W) bool  # fmt: skip
+
+        # 3. Coarse mask → visual prompts: a box around each component, points on it, or both.
+        boxes, points = None, ()
+        if settings.visual_prompt != "point":
+            boxes = boxes_from_mask(coarse, margin=settings.margin)  # (K, 4) float32
+        if settings.visual_prompt != "box":
+            points = tuple(points_from_mask(part, settings.n_points) for part in components(coarse))  # K × (n, 2)
+
+        # 4. Image and visual prompts → mask: SAM answers each prompt, and the answers are united.
+        mask = np.zeros_like(coarse)  # (H, W) bool
+        if coarse.any() and not (settings.empty_if_absent and question.presence.present is False):
+            embed(sam, pixels)
+            mask = predict_mask(sam, boxes, points or None, vote=settings.vote)
+
+        name = None if question.task is None else question.task.name
+        boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
+        yield Segmentation(mask, saliency, coarse, boxes, points, question.text, name, question.presence, pixels)

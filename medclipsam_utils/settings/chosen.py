@@ -1,0 +1,134 @@
+"""How each target is segmented by each model: one table.
+
+Settings of the small CLIP were chosen by ``recipes/judge/choose_saliency.py`` on simulated validation images with
+their masks. For BiomedCLIP the prompts and visual prompts are those that the paper found best; layer and β are those
+released with it for breast and brain. It gives none for the lungs, and those of the breast stand in. They were chosen
+with masks as well, of three images.
+
+A target that is none of the four gets the settings under :data:`ANY`, which are no other target's: they ask with the
+words alone, look for one structure and hand SAM a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+
+from ..images import Image
+from ..models import Clip
+from ..saliency.inputs import Text, batch_of
+from ..saliency.towers import image_tower
+from ..tasks import Task, get_task
+from .saliency import M2IB, ClassActivation
+from .segmenter import Settings
+
+#: Row of a target that is none of the four.
+ANY = "any"
+
+# Blocks that follow the one whose tokens are mixed with noise, in BiomedCLIP's twelve.
+_BLOCKS_AFTER = 3
+
+_tiny = partial(M2IB, layer=5, samples=5, standardize=True)
+_paper = partial(M2IB, layer=9)
+
+#: Settings by model and by task. Read-only. ``"tiny"`` is every CLIP of the small architecture, ``"biomedclip"`` every
+#: CLIP of BiomedCLIP's, fine-tuned or not.
+#:
+#: :meta hide-value:
+SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
+    {
+        "tiny": MappingProxyType(
+            {
+                "breast_ultrasound": Settings(_tiny(beta=0.03, variance=4.0, views=True), ("P1",), margin=-0.1),
+                "brain_mri": Settings(
+                    _tiny(beta=0.1, variance=4.0, views=True), ("P2",), against_absent=True, clusters=3
+                ),
+                "lung_xray": Settings(_tiny(beta=0.03, variance=4.0), ("P0", "P1", "P2"), margin=0.1),
+                "lung_ct": Settings(_tiny(beta=0.03, variance=32.0, views=True), ("P1",), clusters=3),
+                ANY: Settings(_tiny(beta=0.03, variance=4.0, views=True)),
+            }
+        ),
+        "biomedclip": MappingProxyType(
+            {
+                "breast_ultrasound": Settings(_paper(beta=1.0), ("P3",)),
+                "brain_mri": Settings(_paper(beta=2.0), ("P3",)),
+                "lung_xray": Settings(_paper(beta=1.0), ("P0",), visual_prompt="point"),
+                "lung_ct": Settings(_paper(beta=1.0), ("P2",)),
+                ANY: Settings(_paper(beta=1.0)),
+            }
+        ),
+    }
+)
+
+#: Number of channels that gScoreCAM looks at, by model: the paper's, and of the small CLIP's channels a tenth, as the
+#: authors of gScoreCAM recommend.
+CHANNELS: Mapping[str, int] = MappingProxyType({"tiny": 13, "biomedclip": 300})
+
+
+def row_of(clip: Clip) -> str:
+    """Tell whose settings a CLIP takes, by its architecture: those of ``"tiny"`` or of ``"biomedclip"``.
+
+    A CLIP of another architecture takes the latter, which were chosen for a vision transformer as large as most.
+    """
+    return "tiny" if clip.is_small else "biomedclip"
+
+
+def settings_for(clip: Clip, task: Task | None = None) -> Settings:
+    """Look up how a target is segmented with a CLIP.
+
+    Args:
+        clip: any CLIP. Of an architecture that is neither the small one nor BiomedCLIP's, three blocks follow the one
+            whose tokens are mixed with noise, as in BiomedCLIP, however many there are.
+        task: one of ``TASKS``, or one of your own, whose ``settings`` are applied; None is a text without a task.
+
+    Raises:
+        ModelError: the image tower is no vision transformer.
+        ValueError: the task's settings have an unknown name, or a value that does not fit.
+    """
+    row = SETTINGS[row_of(clip)]
+    chosen = row.get(task.name, row[ANY]) if task is not None else row[ANY]
+    if isinstance(chosen.saliency, M2IB) and not clip.is_small:
+        layer = max(0, len(image_tower(clip).blocks) - _BLOCKS_AFTER)
+        chosen = replace(chosen, saliency=replace(chosen.saliency, layer=layer))
+    if task is None:
+        return chosen
+    try:
+        return chosen.changed(task.settings)
+    except ValueError as error:
+        raise ValueError(f"settings of the task {task.name!r}: {error}") from None
+
+
+def first_version(settings: Settings, channels: int) -> Settings:
+    """Turn settings into those of MedCLIP-SAM, the first version of the method: gScoreCAM, a dense CRF, a box for SAM.
+
+    Args:
+        settings: those of the second version, whose prompts are kept.
+        channels: number of channels that gScoreCAM looks at, see :data:`CHANNELS`.
+    """
+    return Settings(
+        ClassActivation(channels=channels), settings.prompts, n_structures=settings.n_structures, binarize="crf"
+    )
+
+
+def saliency_for(
+    clip: Clip, images: Image | Sequence[Image], task: str | Task, text: Text | None = None
+) -> list[np.ndarray]:
+    """Make maps of the target of a task, with the settings of the table.
+
+    Args:
+        clip: any CLIP with a vision transformer.
+        images: B of them as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them; one image is a batch of one.
+        task: one of ``TASKS``, or one of your own.
+        text: what to ask instead of the task's own prompts, as :func:`~medclipsam_utils.saliency.m2ib` takes it.
+
+    Returns:
+        B maps float32 [H, W], from 0 to 1.
+    """
+    task = get_task(task)
+    settings = settings_for(clip, task)
+    asked = settings.text_features(clip, task) if text is None else text
+    return settings.saliency.method(clip, batch_of(images), asked)
