@@ -29,12 +29,14 @@ def segment(
     Args:
         clip: the CLIP that reads the words and the images.
         sam: the SAM that draws the outline.
-        images: B of them, as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them, of any sizes.
-        questions: B of them, of :func:`~medclipsam_utils.pipeline.question.ask`.
+        images: B of them, of any sizes, as :meth:`~medclipsam_utils.models.Clip.preprocess` takes
+            them.
+        questions: B of them, as :class:`~medclipsam_utils.pipeline.Questions` makes them of words.
 
     Yields:
-        B answers in order; until the next one, SAM has the image of the last one embedded. The mask is empty where the
-        map is constant, and where the settings want it so for a target that is reported absent.
+        B answers in order; until the next one, SAM has the image of the last one embedded. A mask
+        is empty where the map is constant, and where the settings want it so for a target that is
+        reported absent.
     """
     # 1. Words and image → saliency: where in the image is what the words need?
     maps = saliency_maps(clip, images, questions)  # B × (H, W) float32, 0 … 1
@@ -42,25 +44,28 @@ def segment(
     for image, question, saliency in zip(images, questions, maps, strict=True):
         pixels, settings = pixels_of(image), question.settings  # (H, W, 3) uint8
 
-        # 2. Saliency → coarse mask: its highest values, and of these the components that fit the target.
+        # 2. Saliency → coarse mask: its highest values, as the components that fit the target.
         coarse = coarse_mask(
             saliency, question.n_structures, least_share=settings.min_component_fraction,
             method=settings.binarize, clusters=settings.clusters, image=pixels,
         )  # (H, W) bool  # fmt: skip
 
         # 3. Coarse mask → visual prompts: a box around each component, points on it, or both.
-        boxes, points = None, ()
+        boxes, points = np.zeros((0, 4), np.float32), []
         if settings.visual_prompt != "point":
             boxes = boxes_from_mask(coarse, margin=settings.margin)  # (K, 4) float32
         if settings.visual_prompt != "box":
-            points = tuple(points_from_mask(part, settings.n_points) for part in components(coarse))  # K × (n, 2)
+            parts = components(coarse)  # K × (H, W) bool
+            points = [points_from_mask(part, settings.n_points) for part in parts]  # K × (n, 2)
 
-        # 4. Image and visual prompts → mask: SAM answers each prompt, and the answers are united.
+        # 4. Image and visual prompts → mask: SAM answers each prompt; the answers are united.
         mask = np.zeros_like(coarse)  # (H, W) bool
         if coarse.any() and not (settings.empty_if_absent and question.presence.present is False):
             embed(sam, pixels)
-            mask = predict_mask(sam, boxes, points or None, vote=settings.vote)
+            given = boxes if len(boxes) else None, points or None
+            mask = predict_mask(sam, *given, vote=settings.vote)
 
-        name = None if question.task is None else question.task.name
-        boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
-        yield Segmentation(mask, saliency, coarse, boxes, points, question.text, name, question.presence, pixels)
+        yield Segmentation(
+            mask, saliency, coarse, boxes, tuple(points),
+            question.text, question.task_name, question.presence, pixels,
+        )  # fmt: skip

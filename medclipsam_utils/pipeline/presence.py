@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -208,7 +209,8 @@ def presence_of(
 def save_calibrations(path: str | os.PathLike, calibrations: Mapping[str, Calibration]) -> None:
     """Write calibrations by the names of their targets to a safetensors file, all of it or nothing."""
     path = Path(path)
-    tensors, about = {}, {}
+    tensors: dict[str, np.ndarray] = {}
+    about: dict[str, dict[str, Any]] = {}
     for name, one in calibrations.items():
         tensors |= {f"{name}.{part}": np.ascontiguousarray(getattr(one, part)) for part in _ARRAYS}
         about[name] = {part: getattr(one, part) for part in ("weights", "reach", "simulated")}
@@ -242,6 +244,7 @@ def load_calibrations(path: str | os.PathLike) -> dict[str, Calibration]:
 
 def _calibration(clip: Clip, task: Task, width: int) -> Calibration | str:
     """Find the calibration of a target for a CLIP with embeddings of this width; or say why there is none."""
+    known: Calibration | None
     if task.calibration is not None:
         path = Path(task.calibration)
         several = _loaded(path, path.stat().st_mtime_ns if path.exists() else 0)

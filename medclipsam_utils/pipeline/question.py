@@ -48,6 +48,11 @@ class Question:
     presence: Presence = UNTESTED
 
     @property
+    def task_name(self) -> str | None:
+        """Name of the task; None for a text without one."""
+        return None if self.task is None else self.task.name
+
+    @property
     def n_structures(self) -> int:
         """How many components the target has at most: what the settings say, else the task, else 1."""
         return self.settings.n_structures or (self.task.n_structures if self.task else 1)

@@ -61,8 +61,10 @@ def settings_grid(
         against_absent: the same in all combinations, see :class:`Settings`.
         others: likewise, see :class:`M2IB`.
     """
-    choices = itertools.product(prompts, layers, betas, variances)
-    return [Settings(M2IB(*choice, **others), kinds, against_absent) for kinds, *choice in choices]
+    return [
+        Settings(M2IB(layer, beta, variance, **others), kinds, against_absent)
+        for kinds, layer, beta, variance in itertools.product(prompts, layers, betas, variances)
+    ]
 
 
 def tune(
@@ -112,10 +114,10 @@ def tune(
         if key not in kept:
             maps = tried.saliency.method(clip, images, text)
             if masks is None:
-                scores = deletion_insertion(clip, images, text, maps).score
+                score = deletion_insertion(clip, images, text, maps).score.mean()
             else:
-                scores = [best_dice(saliency, mask) for saliency, mask in zip(maps, masks, strict=True)]
-            kept[key] = float(np.mean(scores))
+                score = np.mean([best_dice(saliency, mask) for saliency, mask in zip(maps, masks, strict=True)])
+            kept[key] = float(score)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, kept)
