@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..images import Image, MedicalImage
+from .context import own_context
 from .errors import model_error
 from .words import WordTokenizer
 
@@ -31,17 +32,18 @@ _BATCH = 64
 class Clip:
     """An open_clip model with its tokenizer and its image size.
 
-    For training call ``clip.model`` itself: what the methods here return has no gradients.
+    For training call ``clip.model`` itself: what the methods here return has no gradients. They compute in float32,
+    also where the caller is inside ``torch.autocast`` or ``torch.inference_mode``. Threads may share a Clip.
 
     Attributes:
         name: what it was loaded as, for messages and file names.
         model: the open_clip model; float32, in evaluation mode after loading.
         tokenizer: from a list of B texts to token ids int64 [B, L].
         image_size: side S of the square of pixels that the model sees.
-        mean: of red, green and blue between 0 and 1, subtracted from the pixels.
-        std: of red, green and blue, by which the pixels are divided.
-        config: what open_clip needs to build the model again (``model_cfg``, ``preprocess_cfg``); None of a small CLIP,
-            which has no choices.
+        mean: mean of red, green and blue between 0 and 1, subtracted from the pixels.
+        std: deviation of red, green and blue, by which the pixels are divided.
+        config: what open_clip needs to build the model again (``model_cfg``, ``preprocess_cfg``); None for a small
+            CLIP, which has no choices.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is; inputs are sent there, and results stay there."""
+        """The device of the model; inputs are sent there, and results stay there."""
         return next(self.model.parameters()).device
 
     @property
@@ -96,8 +98,9 @@ class Clip:
             raise model_error(self.name, reason, "Choose a model with a vision transformer (ViT)")
         return tuple(grid)
 
+    @own_context()
     def preprocess(self, images: Image | Sequence[Image]) -> torch.Tensor:
-        """Images as the model wants them: resized to its square (nothing is cut off), and normalised.
+        """Resize images to the model's square, so that nothing is cut off, and normalise them.
 
         Args:
             images: uint8 [H, W, 3] array; :class:`~medclipsam_utils.images.MedicalImage`; uint8 tensor [3, H, W] or
@@ -115,8 +118,9 @@ class Clip:
         mean, std = (torch.tensor(values, device=self.device).reshape(3, 1, 1) for values in (self.mean, self.std))
         return (pixels / 255 - mean) / std
 
+    @own_context()
     def tokenize(self, texts: str | Sequence[str]) -> torch.Tensor:
-        """Token ids int64 [B, L] of one text or several, on the model's device. Texts that are too long lose their end.
+        """Turn one text or several into token ids int64 [B, L] on the model's device. What is too long loses its end.
 
         Raises:
             ModelError: a text has no letter and no digit, or is not a text.
@@ -133,7 +137,7 @@ class Clip:
         return self.tokenizer(texts).to(self.device)
 
     def unknown_words(self, text: str) -> dict[str, list[str]]:
-        """Words that the model was not trained on, each with near words that it knows.
+        """Find the words that the model was not trained on, each with near words that it knows.
 
         Empty for models that read parts of words, such as BiomedCLIP: these take anything, and do not know what they
         do not know.
@@ -141,9 +145,10 @@ class Clip:
         find = getattr(self.tokenizer, "unknown_words", None)
         return {} if find is None else find(text)
 
+    @own_context()
     @torch.no_grad()
     def encode_image(self, images: Image | Sequence[Image]) -> torch.Tensor:
-        """Embeddings float32 [B, D] of length 1, without gradients; images as in :meth:`preprocess`.
+        """Embed images, which :meth:`preprocess` takes: float32 [B, D] of length 1, without gradients.
 
         An empty sequence gives [0, D].
 
@@ -152,9 +157,10 @@ class Clip:
         """
         return self._encode(self.model.encode_image, self.preprocess(images))
 
+    @own_context()
     @torch.no_grad()
     def encode_text(self, texts: str | Sequence[str]) -> torch.Tensor:
-        """Embeddings float32 [B, D] of length 1, without gradients; texts as in :meth:`tokenize`.
+        """Embed texts, which :meth:`tokenize` takes: float32 [B, D] of length 1, without gradients.
 
         An empty sequence gives [0, D].
 
@@ -166,8 +172,9 @@ class Clip:
         """
         return self._encode(self.model.encode_text, self.tokenize(texts))
 
+    @own_context()
     def similarity(self, images: Image | Sequence[Image], texts: str | Sequence[str]) -> torch.Tensor:
-        """Cosine of every image with every text: float32 [number of images, number of texts], from -1 to 1."""
+        """Compare every image with every text: cosines float32 [number of images, number of texts], from -1 to 1."""
         return self.encode_image(images) @ self.encode_text(texts).T
 
     def _tensor(self, image: Image) -> torch.Tensor:
@@ -197,7 +204,7 @@ class Clip:
         return functional.interpolate(image.to(self.device).float(), size, mode="bilinear", antialias=True)
 
     def _encode(self, encode: Callable[..., torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-        """Embeddings float32 [B, D] of pixels or token ids, a part of the batch at a time."""
+        """Embed pixels or token ids, a part of the batch at a time: float32 [B, D]."""
         if len(inputs) == 0:  # not every tower takes an empty batch; one of zeros tells D
             return encode(inputs.new_zeros(1, *inputs.shape[1:]), normalize=True)[:0].float()
         features = torch.cat([encode(part, normalize=True) for part in inputs.split(_BATCH)])

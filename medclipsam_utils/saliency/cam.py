@@ -18,10 +18,12 @@ as the next block's first normalisation leaves them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 
 import numpy as np
 import torch
 from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
 from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 
@@ -110,6 +112,25 @@ class _GScoreCAM(BaseCAM):
         return weights
 
 
+class _OwnThread(ActivationsAndGradients):
+    """The library's record of a layer, kept for this thread alone: others may run the same layer meanwhile."""
+
+    def __init__(self, model: nn.Module, target_layers: list[nn.Module], reshape_transform: Callable):
+        self.thread = get_ident()
+        super().__init__(model, target_layers, reshape_transform)
+
+    def __deepcopy__(self, memo: dict) -> _OwnThread:
+        return self  # a model that is copied meanwhile, with its hooks, has no record of its own
+
+    def save_activation(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if get_ident() == self.thread:
+            super().save_activation(module, inputs, output)
+
+    def save_gradient(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if get_ident() == self.thread:
+            super().save_gradient(module, inputs, output)
+
+
 def _maps(
     method: Callable[..., BaseCAM], clip: Clip, images: list[Image], text: Text, layer: int | None
 ) -> list[np.ndarray]:
@@ -129,7 +150,9 @@ def _map(
         """Tokens [1, N, C] of the patches as [1, C, rows, columns]."""
         return tokens[:, tower.prefix :].transpose(1, 2).unflatten(2, tower.grid)
 
-    cam = method(_Cosine(clip.model, text), [tower.norms[layer]], on_grid)
+    cam = method(_Cosine(clip.model, text), [], on_grid)
+    cam.target_layers = [tower.norms[layer]]
+    cam.activations_and_grads = _OwnThread(cam.model, cam.target_layers, on_grid)
     try:
         (found,) = cam(clip.preprocess(image).requires_grad_(), targets=[lambda cosine: cosine[0]])
     finally:

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from ..images import Image, pixels_of
 from ..models import Clip
+from ..models.context import own_context
 from .inputs import Text, text_features
 
 
@@ -40,6 +41,7 @@ class Faithfulness:
         return (difference[:, 1:] + difference[:, :-1]).mean(axis=1) / 2
 
 
+@own_context()
 def deletion_insertion(
     clip: Clip,
     images: Sequence[Image],
@@ -49,13 +51,13 @@ def deletion_insertion(
     steps: int = 16,
     blur: float = 0.1,
 ) -> Faithfulness:
-    """Curves of the similarity while the important pixels go, and while they come.
+    """Follow the similarity while the important pixels go, and while they come.
 
     Args:
         clip: the model that is explained.
         images: B of them, as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them.
         text: what the maps were made for, as :func:`~medclipsam_utils.saliency.m2ib` takes it.
-        saliency: a map [H, W] of each image. Of equal pixels those further up and to the left go first.
+        saliency: one map [H, W] per image. Of equal pixels those further up and to the left go first.
         steps: in how many equal shares the pixels are taken, 1 or more.
         blur: deviation of the Gaussian that replaces pixels, as a share of the image's height. It must wash the target
             out; edges that it leaves behind count as if they were the target.
@@ -67,7 +69,7 @@ def deletion_insertion(
     if steps < 1 or not blur > 0:
         raise ValueError(f"steps is {steps} and blur {blur}: give 1 or more, and a share above 0")
     if len(images) != len(saliency):
-        raise ValueError(f"there are {len(saliency)} maps for {len(images)} images: give one an image")
+        raise ValueError(f"there are {len(saliency)} maps for {len(images)} images: give one per image")
     texts = text_features(clip, text, len(images))
     curves = np.empty((2, len(images), steps + 1))
     for number, (image, found) in enumerate(zip(images, saliency, strict=True)):

@@ -32,6 +32,7 @@ from torch.nn import functional
 
 from ..images import Image, image_size
 from ..models import Clip
+from ..models.context import own_context
 from .inputs import Text, batch_of, text_features
 from .maps import upsample
 from .towers import image_tower, untouched
@@ -100,13 +101,14 @@ class Bottleneck:
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: give a whole number, 1 or more")
 
+    @own_context()
     def information(
         self,
         tokens: Tensor,
         similarity: Callable[[Tensor], Tensor],
         watch: Callable[[Tensor, Tensor], None] | None = None,
     ) -> Tensor:
-        """What is left of each token in nats, [B, N]: the KL of the mask that the steps end with, over the channels.
+        """Compute what is left of each token in nats, [B, N]: the KL of the last step's mask, summed over the channels.
 
         Args:
             tokens: [B, N, C], without gradient.
@@ -192,7 +194,7 @@ def patch_information(
     tower = image_tower(clip)
     layer = check_block(layer, len(tower.blocks), "image tower", tower.reads_patches)
     together = max(1, _TOGETHER // bottleneck.samples)
-    found = [torch.empty(0, *tower.grid, device=clip.device)]
+    found = [torch.empty(0, *tower.grid, dtype=torch.float32, device=clip.device)]
     with untouched(clip.model):
         wanted = text_features(clip, text, len(images))
         for start in range(0, len(images), together):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..images import Image
@@ -23,6 +24,14 @@ def batch_of(images: Image | Sequence[Image]) -> list[Image]:
     return list(images) if isinstance(images, list | tuple) else [images]
 
 
+def given_features(clip: Clip, features: Tensor) -> Tensor:
+    """Copy features that the caller made to the model's device, float32 and without their graph.
+
+    A tensor that was made inside ``torch.inference_mode()`` can be no part of a gradient, but its copy can.
+    """
+    return features.detach().to(clip.device, torch.float32).clone()
+
+
 def text_features(clip: Clip, text: Text, count: int) -> Tensor:
     """Encode one text for all of ``count`` images, or one per image: float32 [count, D].
 
@@ -31,7 +40,7 @@ def text_features(clip: Clip, text: Text, count: int) -> Tensor:
         ValueError: there is another number of texts than of images.
     """
     if isinstance(text, Tensor):
-        features = text.to(clip.device).float()
+        features = given_features(clip, text)
         if features.ndim == 1:
             features = features.expand(count, -1)
     else:

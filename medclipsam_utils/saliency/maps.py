@@ -13,14 +13,14 @@ _THRESHOLDS = np.arange(1, 32) / 32
 
 
 def upsample(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A grid of patches [rows, columns], bilinearly on the pixels of the image: float32 [H, W], from 0 to 1 (min-max).
+    """Draw a grid of patches [rows, columns] on the pixels of the image: float32 [H, W], from 0 to 1 (min-max).
 
     A grid without contrast becomes a map of zeros.
     """
     low, spread = float(grid.min()), float(np.ptp(grid))
     if spread <= FLAT * float(np.abs(grid).max()):
         return np.zeros(size, dtype=np.float32)
-    scaled = torch.as_tensor((grid - low) / spread, dtype=torch.float32)[None, None]
+    scaled = torch.as_tensor((grid - low) / spread, dtype=torch.float32, device="cpu")[None, None]
     return stretch(functional.interpolate(scaled, size, mode="bilinear", align_corners=False)[0, 0].numpy())
 
 

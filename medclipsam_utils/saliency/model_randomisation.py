@@ -16,6 +16,7 @@ from torch import nn
 
 from ..images import Image
 from ..models import Clip
+from ..models.context import own_context
 from .inputs import Method, Text, text_features
 from .towers import image_tower
 
@@ -25,17 +26,18 @@ _OF_OPEN_CLIP = {"conv1", "positional_embedding", "class_embedding", "ln_pre"}
 _EMBEDDING = _OF_TIMM | _OF_OPEN_CLIP
 
 
+@own_context()
 def randomisation(
     method: Method, clip: Clip, images: Sequence[Image], text: Text, *, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """How alike the maps of the model and of its more and more destroyed copies are.
+    """Measure how alike the maps of the model and of its more and more destroyed copies are.
 
     Args:
         method: makes the maps, for example ``partial(m2ib, layer=5, beta=0.1)``.
         clip: any CLIP that ``method`` takes; afterwards as it was.
         images: B of them.
-        text: one for all, or one an image. Its features are those of the intact model throughout.
-        seed: of the destruction, which shuffles the entries of each weight tensor.
+        text: one for all, or one per image. Its features are those of the intact model throughout.
+        seed: seed of the generator that shuffles the entries of each weight tensor.
 
     Returns:
         Spearman's rank correlation float [B] with the map of the intact model, by what was destroyed last: ``"head"``

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from ..images import Image
 from ..models import Clip
+from ..models.context import own_context
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +83,12 @@ def calibrate_presence(
     return PresenceTest(direction, np.sort(_scores(clip, direction, without)))
 
 
+@own_context()
 def mean_features(clip: Clip, text: str | Sequence[str]) -> Tensor:
     """Average the features of some sentences, a prompt ensemble: float32 [D] of length 1."""
     return functional.normalize(clip.encode_text(text).mean(0), dim=0)
 
 
+@own_context()
 def _scores(clip: Clip, direction: Tensor, images: Sequence[Image]) -> np.ndarray:
     return (clip.encode_image(images) @ direction).double().cpu().numpy()

@@ -70,7 +70,7 @@ def specificity(
     if len(prompts) < 2:
         raise ValueError(f"prompts has {len(prompts)}: give the right one and at least one other")
     if masks is not None and len(masks) != len(images):
-        raise ValueError(f"there are {len(masks)} masks for {len(images)} images: give one an image")
+        raise ValueError(f"there are {len(masks)} masks for {len(images)} images: give one per image")
     maps = {name: method(clip, images, text) for name, text in prompts.items()}
     right = next(iter(maps.values()))
     pairs = {} if masks is None else {name: list(zip(own, masks, strict=True)) for name, own in maps.items()}

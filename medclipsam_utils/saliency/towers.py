@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import timm.models.vision_transformer
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..models import Clip
+from ..models.context import own_context
 from ..models.errors import model_error
 
 
@@ -83,15 +85,52 @@ def _project(features: Tensor, weight: Tensor | None) -> Tensor:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients of weights inside; afterwards every module, weight and gradient is as it was."""
-    modes = {module: module.training for module in model.modules()}
-    wanted = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
+    """Put a model into evaluation mode without gradients of its weights; afterwards all of it is as it was.
+
+    Gradients of other tensors can be computed inside, whatever the caller's context is: see
+    :func:`~medclipsam_utils.models.context.own_context`. Several threads may be inside with one model, each in calls of
+    its own; the last one to leave, also by an error, gives it back as the first one found it. To train a model while
+    another thread is inside is not possible.
+
+    Raises:
+        ModelError: the model was made or moved inside ``torch.inference_mode()``, where weights lose their gradients.
+    """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        reason = "its weights were made inside torch.inference_mode(), and no gradient can pass them"
+        raise model_error(type(model).__name__, reason, "Make the model outside of it, or load it with load_clip")
+    with own_context():
+        with _LOCK:
+            state = _STATES.get(model)
+            if state is None:
+                state = _STATES[model] = _State(model)
+                model.eval().requires_grad_(False)
+            state.users += 1
+        try:
+            yield
+        finally:
+            with _LOCK:
+                state.users -= 1
+                if not state.users:
+                    del _STATES[model]
+                    state.restore()
+
+
+class _State:
+    """What a model was like before the first of its ``users`` came."""
+
+    def __init__(self, model: nn.Module):
+        self.users = 0
+        self.modes = {module: module.training for module in model.modules()}
+        self.wanted = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
+
+    def restore(self) -> None:
+        for module, mode in self.modes.items():
             module.training = mode
-        for parameter, (value, gradient) in wanted.items():
+        for parameter, (value, gradient) in self.wanted.items():
             parameter.requires_grad_(value)
             parameter.grad = gradient
+
+
+# The models that are in use, for all threads; a model is an entry for as long as somebody is inside.
+_LOCK = Lock()
+_STATES: dict[nn.Module, _State] = {}

@@ -9,6 +9,7 @@ the mean is level; a blur of a quarter of a patch puts its top in the middle.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -32,10 +33,11 @@ def moved_views(method: Method) -> Method:
     0 … 1 again.
     """
 
-    def averaged(clip: Clip, images: Image | Sequence[Image], text: Text) -> list[np.ndarray]:
-        return _mean(method, clip, batch_of(images), text)
+    return partial(_averaged, method)  # not a function in here: that could not travel to another process
 
-    return averaged
+
+def _averaged(method: Method, clip: Clip, images: Image | Sequence[Image], text: Text) -> list[np.ndarray]:
+    return _mean(method, clip, batch_of(images), text)
 
 
 def _mean(method: Method, clip: Clip, images: list[Image], text: Text) -> list[np.ndarray]:

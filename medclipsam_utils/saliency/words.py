@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional
 from ..images import Image
 from ..models import Clip
 from ..models.errors import model_error
-from ..models.words import WordTokenizer, split_words
+from ..models.words import WordTokenizer
 from .information_bottleneck import Bottleneck, check_block
+from .inputs import given_features
 from .towers import untouched
 
 
@@ -23,7 +25,7 @@ class WordSaliency:
     """What :func:`m2ib_text` found.
 
     Attributes:
-        words: of the sentence, in order; what did not fit into the context is missing.
+        words: the words of the sentence as the model reads them, in order, without those that the context cut off.
         saliency: float32 [number of words], from 0 to 1: the information of each, of that of the most important one.
     """
 
@@ -69,7 +71,7 @@ def m2ib_text(
     words, positions = _words(clip, text, tokens[0])
     with untouched(clip.model):
         is_features = isinstance(image, Tensor) and image.is_floating_point()
-        wanted = image.to(clip.device).float() if is_features else clip.encode_image(image)[0]
+        wanted = given_features(clip, image) if is_features else clip.encode_image(image)[0]
         length = 1 + int(tokens[0].nonzero().max())  # padding is 0 in all of these tokenizers
         with torch.no_grad():
             said = _run(clip, blocks[layer], tokens, None)[1][:, :length]
@@ -96,10 +98,16 @@ def _text_blocks(clip: Clip) -> nn.ModuleList:
 
 
 def _run(clip: Clip, block: nn.Module, tokens: Tensor, inserted: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Features [B, D] of token ids, and what the block said [B, L, C], its first tokens replaced by ``inserted``."""
+    """Return the features [B, D] of token ids, and what the block said [B, L, C].
+
+    Its first tokens are replaced by ``inserted``, in this thread alone: others may run the same block meanwhile.
+    """
     said: list[Tensor] = []
+    own = get_ident()
 
     def replace(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        if get_ident() != own:
+            return output
         hidden = output[0] if isinstance(output, tuple) else output
         if inserted is not None:
             hidden = torch.cat([inserted, hidden[:, inserted.shape[1] :]], dim=1)
@@ -116,7 +124,7 @@ def _run(clip: Clip, block: nn.Module, tokens: Tensor, inserted: Tensor | None) 
 def _words(clip: Clip, text: str, tokens: Tensor) -> tuple[tuple[str, ...], list[list[int]]]:
     """The words of a sentence, and for each the positions of its pieces among the tokens [L]."""
     if isinstance(clip.tokenizer, WordTokenizer):
-        words = split_words(text)[: len(tokens) - 2]
+        words = clip.tokenizer.read(text)[: len(tokens) - 2]
         return tuple(words), [[1 + number] for number in range(len(words))]
     pieces = _pieces(clip, tokens.tolist())
     words, positions = [], []
