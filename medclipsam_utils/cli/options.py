@@ -94,5 +94,5 @@ def segmenter(options: argparse.Namespace, task: Task | None) -> tuple[Segmenter
 
 
 def device(name: str) -> str:
-    """``cuda`` is the GPU of this process where ``torchrun`` has started several."""
+    """Return the device to use: ``cuda`` is the GPU of this process where ``torchrun`` has started several."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name

@@ -6,6 +6,7 @@ import open_clip
 import torch
 
 from .clip import Clip
+from .devices import move
 from .errors import model_error
 from .open_clip_folder import clip_of
 
@@ -14,7 +15,7 @@ RANDOM = "random"
 
 
 def split_architecture(name: str) -> tuple[str, str] | None:
-    """(architecture, tag) of ``"ViT-B-32/openai"``; an empty tag if there is none, None if it is no architecture."""
+    """Split ``"ViT-B-32/openai"`` into architecture and tag; "" for a missing tag, None if it is no architecture."""
     known = open_clip.list_models()
     architecture, _, tag = name.rpartition("/")
     if name.replace("/", "-") in known:  # ViT-B/32 is how the paper of CLIP writes it
@@ -24,8 +25,8 @@ def split_architecture(name: str) -> tuple[str, str] | None:
     return None
 
 
-def load_architecture(architecture: str, tag: str, device: str | torch.device) -> Clip:
-    """The model of an architecture with the weights of a tag, from open_clip's cache or the network.
+def load_architecture(architecture: str, tag: str, device: torch.device) -> Clip:
+    """Load an architecture with the weights of a tag, from open_clip's cache or the network.
 
     Raises:
         ModelError: the tag is missing or unknown, or the weights cannot be had.
@@ -50,4 +51,4 @@ def load_architecture(architecture: str, tag: str, device: str | torch.device) -
         remedy = f"They come from {where}: call again where there is a network, or give a folder in open_clip's format"
         raise model_error(name, reason, remedy) from None
     config = {"model_cfg": open_clip.get_model_config(architecture), "preprocess_cfg": model.visual.preprocess_cfg}
-    return clip_of(model.to(device), tokenizer, name, config)
+    return clip_of(move(model, device, name), tokenizer, name, config)

@@ -15,14 +15,23 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from .clip import Clip
 from .errors import ModelError, model_error
 from .local import models_folder
-from .open_clip_folder import CONFIG, TEXT_CONFIG, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, load_folder, missing_files
+from .open_clip_folder import (
+    CONFIG,
+    OTHER_WEIGHTS,
+    TEXT_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+    load_folder,
+    missing_files,
+)
 
 BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 PREFIX = "hf-hub:"
 
 
-def load_hub(repository: str, name: str, device: str | torch.device) -> Clip:
-    """The model of a repository ``ORG/NAME`` in open_clip's format, looked for in this order:
+def load_hub(repository: str, name: str, device: torch.device) -> Clip:
+    """Load the model of a repository ``ORG/NAME`` in open_clip's format, looked for in this order:
 
     1. the models folder (``$MEDCLIPSAM_MODELS`` or ``~/.cache/medclipsam``), under ``name``, or for another model than
        BiomedCLIP under the part of the repository after the slash;
@@ -40,7 +49,7 @@ def load_hub(repository: str, name: str, device: str | torch.device) -> Clip:
 
 
 def cached(repository: str) -> Path | None:
-    """The folder of the hub's cache, if all that is needed is there."""
+    """Find the folder of the hub's cache, if all that is needed is there."""
     try:
         folder = Path(snapshot_download(repository, local_files_only=True))
         return None if missing_files(folder) else folder
@@ -53,7 +62,7 @@ def cached(repository: str) -> Path | None:
 def _downloaded(repository: str, name: str, own: Path) -> Path:
     try:
         # Of two formats of the same weights, one is enough.
-        weights = next((file for file in WEIGHTS if file_exists(repository, file)), WEIGHTS[0])
+        weights = next((file for file in (*WEIGHTS, *OTHER_WEIGHTS) if file_exists(repository, file)), WEIGHTS[0])
         files = [CONFIG, weights, *TOKENIZER, TOKENIZER_CONFIG, "special_tokens_map.json", TEXT_CONFIG]
         return Path(snapshot_download(repository, allow_patterns=files))
     except Exception as error:  # the hub's client raises errors of its own, of its network library and of the system

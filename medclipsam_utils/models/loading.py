@@ -1,4 +1,4 @@
-"""From a name to a :class:`~medclipsam_utils.models.Clip`."""
+"""Loading a CLIP by its name or from a file, as a :class:`~medclipsam_utils.models.Clip`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from .architectures import load_architecture, split_architecture
 from .checkpoints import CLIP_FORMAT, load_weights, read_header
 from .clip import Clip
+from .context import own_context
+from .devices import find_device, move
 from .errors import model_error
 from .hub import BIOMEDCLIP, PREFIX, load_hub
-from .open_clip_folder import load_folder
+from .layouts import describe_layout, read_checkpoint
+from .open_clip_folder import load_checkpoint, load_folder
 from .tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
 from .weights import shipped
 from .words import WordTokenizer
@@ -20,6 +24,7 @@ from .words import WordTokenizer
 SHIPPED = {"tiny": "tiny_clip.safetensors", "tiny-base": "tiny_clip_base.safetensors"}
 
 
+@own_context()
 def load_clip(name: str | os.PathLike = "tiny", device: str | torch.device = "cpu") -> Clip:
     """Load a contrastive vision-language model of any size, by name or from a file.
 
@@ -33,6 +38,8 @@ def load_clip(name: str | os.PathLike = "tiny", device: str | torch.device = "cp
                                                 ``"ViT-B-32/laion2b_s34b_b79k"``. The tag ``random`` gives random
                                                 weights; without a tag there is no model, because none would say so
     a path that ends in ``.safetensors``        a file of :func:`~medclipsam_utils.models.checkpoints.save_tiny_clip`
+    a path of another file                      a checkpoint of open_clip, such as ``epoch_32.pt``, in a folder that has
+                                                the other files of that format
     a path of a folder                          a model in open_clip's hub format, such as a copy of BiomedCLIP: see
                                                 :mod:`medclipsam_utils.models.open_clip_folder`
     ==========================================  =======================================================================
@@ -48,9 +55,9 @@ def load_clip(name: str | os.PathLike = "tiny", device: str | torch.device = "cp
 
     Raises:
         ModelError: the name is unknown, or the model is missing (the message says where to get it), damaged, or of
-            another kind.
+            another kind; or this machine has no such device.
     """
-    name = os.fspath(name)
+    name, device = os.fspath(name), find_device(device)
     if name in SHIPPED:
         return _load_file(shipped(SHIPPED[name]), name, device)
     if name == "biomedclip":
@@ -69,10 +76,25 @@ def load_clip(name: str | os.PathLike = "tiny", device: str | torch.device = "cp
     return load_architecture(*named, device)
 
 
-def _load_file(path: Path, name: str, device: str | torch.device) -> Clip:
-    """The small CLIP in a safetensors file."""
+def _load_file(path: Path, name: str, device: torch.device) -> Clip:
+    """Load a file: a small CLIP of ours, or a checkpoint of open_clip."""
+    if not _is_ours(path):
+        return load_checkpoint(path, device)
     header = read_header(path, CLIP_FORMAT)
     tokenizer = WordTokenizer(header["vocabulary"], CONTEXT_LENGTH)
     model = build_tiny_clip(tokenizer.vocabulary_size)
     load_weights(path, model)
-    return Clip(name, model.to(device), tokenizer, IMAGE_SIZE, MEAN, STD)
+    return Clip(name, move(model, device, name), tokenizer, IMAGE_SIZE, MEAN, STD)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a file of this package, whole or damaged, from a checkpoint of open_clip."""
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("format", "").startswith("medclipsam"):
+                return True
+        return not describe_layout(read_checkpoint(path)).startswith("the layout")
+    except (SafetensorError, OSError):
+        return True

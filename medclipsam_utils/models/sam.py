@@ -1,20 +1,29 @@
-"""From a name to a :class:`segment_anything.SamPredictor` (Kirillov et al. 2023, *Segment Anything*)."""
+"""Loading a SAM by its name or from a file (Kirillov et al. 2023, *Segment Anything*), and asking it safely."""
 
 from __future__ import annotations
 
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, RLock
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
 
 from .checkpoints import SAM_FORMAT, copy_weights, load_weights, read_header
+from .context import own_context
+from .devices import find_device, move
 from .errors import model_error
+from .layouts import UNREADABLE, describe_layout, find_weights, read_checkpoint
 from .local import models_folder
 from .tiny_sam import build_tiny_sam
 from .weights import shipped
@@ -24,6 +33,9 @@ TINY = "tiny_sam.safetensors"
 _EMBEDDED: WeakKeyDictionary[SamPredictor, tuple[np.ndarray, torch.Tensor]] = WeakKeyDictionary()
 
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+
+# The weight by which SAM's are found in a checkpoint, and told apart by size.
+_MARK = "image_encoder.pos_embed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ SIZES = {
 }
 
 
+@own_context()
 def load_sam(name: str | os.PathLike = "tiny", device: str | torch.device = "cpu") -> SamPredictor:
     """Load a Segment Anything Model, of any size, by name or from a file. The network is never used.
 
@@ -54,8 +67,8 @@ def load_sam(name: str | os.PathLike = "tiny", device: str | torch.device = "cpu
     ``"vit_b"``, ``"vit_l"``, ``"vit_h"``       the official checkpoint, in the models folder:
                                                 ``$MEDCLIPSAM_MODELS``, or ``~/.cache/medclipsam``
     a path that ends in ``.safetensors``        a file of :func:`~medclipsam_utils.models.checkpoints.save_tiny_sam`
-    another path                                weights in the official format, such as MedSAM's; the size follows from
-                                                their shapes
+    another path                                weights with the official names, such as MedSAM's, alone or inside the
+                                                checkpoint of a training loop; the size follows from their shapes
     ==========================================  =======================================================================
 
     Args:
@@ -63,29 +76,29 @@ def load_sam(name: str | os.PathLike = "tiny", device: str | torch.device = "cpu
         device: where the model runs, for example ``"cuda"``.
 
     Returns:
-        The predictor. ``set_image`` takes uint8 [H, W, 3] of any size, ``predict`` takes points [N, 2] and a box [4] in
-        pixels of that image, x before y, and returns masks bool [C, H, W], their estimated quality [C], and coarse
-        logits [C, h, w] that another call takes as ``mask_input``. The model is ``predictor.model``, in evaluation
-        mode.
+        A :class:`~medclipsam_utils.models.sam.Predictor`. ``set_image`` takes uint8 [H, W, 3] of any size, ``predict``
+        takes points [N, 2] and a box [4] in pixels of that image, x before y, and returns masks bool [C, H, W], their
+        estimated quality [C], and coarse logits [C, h, w] that another call takes as ``mask_input``. The model is
+        ``predictor.model``, in evaluation mode.
 
     Raises:
         ModelError: the name is unknown, or the file is missing (the message says where to get it), damaged, or of
-            another model.
+            another model; or this machine has no such device.
     """
-    name = os.fspath(name)
+    name, device = os.fspath(name), find_device(device)
     if name == "tiny":
-        return _predictor(_load_tiny(shipped(TINY)), device)
+        return _predictor(_load_file(shipped(TINY)), device, name)
     if name in SIZES:
         path = models_folder() / SIZES[name].file
         if not path.is_file():
             remedy = f"Download {URL}{path.name} into the folder {path.parent}, or set MEDCLIPSAM_MODELS to its folder"
             raise model_error(name, f"there is no {path}", remedy)
-        return _predictor(_load_official(path, name), device)
+        return _predictor(_load_file(path, name), device, name)
     path = Path(name)
     if not path.is_file():
         remedy = f"Choose tiny, {', '.join(SIZES)}, or give the path of a .safetensors or .pth file"
         raise model_error(name, "there is no model and no file of this name", remedy)
-    return _predictor(_load_tiny(path) if path.suffix == ".safetensors" else _load_official(path), device)
+    return _predictor(_load_file(path), device, path)
 
 
 def embed(predictor: SamPredictor, pixels: np.ndarray) -> None:
@@ -101,31 +114,109 @@ def embed(predictor: SamPredictor, pixels: np.ndarray) -> None:
         _EMBEDDED[predictor] = pixels.copy(), predictor.features
 
 
-def _predictor(model: Sam, device: str | torch.device) -> SamPredictor:
-    return SamPredictor(model.to(device).eval())
+class Predictor(SamPredictor):
+    """A ``SamPredictor`` for images of any shape, whatever the caller's context.
+
+    It differs from its parent in three ways. An image whose short side would be resized to no pixel keeps one; an image
+    that SAM cannot take is a ModelError; and embedding and masks are computed in float32, also inside
+    ``torch.autocast``. It still remembers one image: threads that share a predictor take turns, see
+    :func:`~medclipsam_utils.models.sam.asking`.
+    """
+
+    def __init__(self, model: Sam):
+        super().__init__(model)
+        self.transform = _Resize(model.image_encoder.img_size)
+
+    @own_context()
+    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
+        """Embed an image, uint8 [H, W, 3], about which :meth:`predict` is asked from then on.
+
+        Raises:
+            ModelError: it is no such array, or has no pixels.
+        """
+        shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
+        if not isinstance(image, np.ndarray) or kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            reason = f"the image is {kind} {list(shape)}, not uint8 [H, W, 3] with a pixel or more"
+            raise model_error("SAM", reason, "Give grey levels from 0 to 255 in three channels, as read_image does")
+        with asking(self):
+            super().set_image(image, image_format)
+
+    @own_context()
+    def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
+        super().set_torch_image(transformed_image, original_image_size)
+
+    @own_context()
+    def predict_torch(self, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+        with asking(self):
+            return super().predict_torch(*arguments, **options)
 
 
-def _load_tiny(path: Path) -> Sam:
-    read_header(path, SAM_FORMAT)
-    model = build_tiny_sam()
-    load_weights(path, model)
-    return model
+@contextmanager
+def asking(predictor: SamPredictor) -> Iterator[None]:
+    """Let one thread at a time ask a predictor, so that no other sets an image between ``set_image`` and ``predict``.
+
+    A thread that is inside may enter again.
+
+    ::
+
+        with asking(predictor):
+            predictor.set_image(image)
+            masks, quality, logits = predictor.predict(box=box)
+    """
+    with _LOCK:
+        turns = _TURNS.setdefault(predictor, RLock())
+    with turns:
+        yield
 
 
-def _load_official(path: Path, expected: str | None = None) -> Sam:
-    """The model in a file of the official format, which must be of the size ``expected``, if given.
+# Locks of the predictors, not kept in them: a lock can be neither copied nor sent to another process.
+_LOCK = Lock()
+_TURNS: WeakKeyDictionary[SamPredictor, Any] = WeakKeyDictionary()
+
+
+class _Resize(ResizeLongestSide):
+    """Bring an image's long side to SAM's and leave its short side a pixel, however thin the image is."""
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        height, width = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
+        return max(height, 1), max(width, 1)
+
+
+def _predictor(model: Sam, device: torch.device, name: object) -> Predictor:
+    return Predictor(move(model, device, name).eval())
+
+
+def _load_file(path: Path, expected: str | None = None) -> Sam:
+    """Load a file of ours or with the official names; it must be of the size ``expected``, if one is given.
 
     segment_anything's own builders unpickle files without ``weights_only``: a file could run code. So they build, and
     the weights are read here.
     """
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                ours = (file.metadata() or {}).get("format", "pt").startswith("medclipsam")
+        except (SafetensorError, OSError):
+            ours = True
+        if ours:  # or damaged, which the reader of our files says
+            read_header(path, SAM_FORMAT)
+            model = build_tiny_sam()
+            load_weights(path, model)
+            return model
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        content = read_checkpoint(path)
+    except UNREADABLE as error:
         reason = f"the file is damaged or holds more than weights ({type(error).__name__})"
-        raise model_error(path, reason, f"Download it again; official checkpoints are at {URL}") from None
+        remedy = f"Download it again; official checkpoints are at {URL}. Of a checkpoint of your own, save the weights"
+        raise model_error(path, reason, f"{remedy} alone, with torch.save(model.state_dict(), path)") from None
+    weights = find_weights(path, content, _MARK)
     size = _size(weights)
     if size is None or expected not in (None, size):
+        layout = describe_layout(content)
         reason = f"it has the weights of {size or 'another model'}, not of {expected or 'SAM'}"
+        if size is None and layout:
+            reason += f": {layout}"
         raise model_error(path, reason, f"Use a checkpoint in the official format, from {URL} or fine-tuned from one")
     model = sam_model_registry[size]()
     copy_weights(path, weights, model)
@@ -133,7 +224,7 @@ def _load_official(path: Path, expected: str | None = None) -> Sam:
 
 
 def _size(weights: object) -> str | None:
-    """Which of :data:`SIZES` the weights have, by the width of the position embedding [1, 64, 64, width]."""
-    embedding = weights.get("image_encoder.pos_embed") if isinstance(weights, dict) else None
+    """Tell which of :data:`SIZES` the weights have, by the width of the position embedding [1, 64, 64, width]."""
+    embedding = weights.get(_MARK) if isinstance(weights, dict) else None
     width = embedding.shape[-1] if isinstance(embedding, torch.Tensor) and embedding.ndim else None
     return next((name for name, size in SIZES.items() if size.width == width), None)

@@ -87,6 +87,19 @@ def test_wrong_input_is_one_line_on_stderr(tmp_path, start, capsys):
     assert "give 2 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("command", ["segment", "folder", "finetune"])
+def test_a_device_that_is_not_there_is_one_line_on_stderr(tmp_path, scan, capsys, command, device):
+    arguments = {
+        "segment": ["segment", str(scan), "brain tumour", "-o", str(tmp_path / "mask.png")],
+        "folder": ["folder", str(tmp_path), str(tmp_path / "out"), "brain tumour"],
+        "finetune": ["finetune", "simulated", "--pairs", "8", "-o", str(tmp_path / "run")],
+    }
+    assert cli.main([*arguments[command], "--device", device]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"medclipsam: device {device!r}: ") and "Use 'cpu'" in said and said.count("\n") == 1
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt

@@ -231,6 +231,134 @@ def test_damaged_folders(small, capsys, damage, message):
     assert "runs code" not in capsys.readouterr().out
 
 
+# Checkpoints of training loops, and other layouts
+
+
+def prefixed(prefix, weights):
+    return {prefix + name: weight for name, weight in weights.items()}
+
+
+CHECKPOINTS = {
+    "open_clip": lambda weights: {"epoch": 32, "name": "run", "state_dict": weights, "optimizer": {"state": {}}},
+    "DataParallel": lambda weights: {"epoch": 32, "state_dict": prefixed("module.", weights)},
+    "plain": lambda weights: weights,
+    "prefixed": lambda weights: prefixed("module.", weights),
+    "Lightning": lambda weights: {"state_dict": prefixed("model.", weights), "global_step": 5},
+    "nested": lambda weights: {"checkpoint": {"model": prefixed("_orig_mod.module.", weights)}},
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin"])
+@pytest.mark.parametrize("layout", CHECKPOINTS)
+def test_a_checkpoint_is_loaded_with_the_config_of_its_folder(small, layout, suffix):
+    folder, model = small
+    (folder / "open_clip_model.safetensors").rename(folder / "another.safetensors")
+    path = folder / f"epoch_32{suffix}"
+    torch.save(CHECKPOINTS[layout](model.state_dict()), path)
+    clip = load_clip(path)
+    assert clip.name == "epoch_32" and (clip.image_size, clip.mean) == (224, MEAN)
+    own, saved = clip.model.state_dict(), model.state_dict()
+    assert own.keys() == saved.keys() and all(torch.equal(own[name], saved[name]) for name in own)
+
+
+def test_the_checkpoint_that_was_asked_for_is_loaded_and_no_other(small):
+    folder, model = small
+    for epoch in (1, 2):
+        torch.save(
+            {"state_dict": {**model.state_dict(), "logit_scale": torch.tensor(float(epoch))}}, folder / f"{epoch}.pt"
+        )
+    assert load_clip(folder / "1.pt").model.logit_scale.item() == 1
+    assert load_clip(folder / "2.pt").model.logit_scale.item() == 2
+    assert torch.equal(load_clip(folder).model.logit_scale, model.logit_scale)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.safetensors"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_of_a_folder_may_have_other_names(small, file, prefix):
+    folder, model = small
+    (folder / "open_clip_model.safetensors").unlink()
+    weights = prefixed(prefix, model.state_dict())
+    (save_file if file.endswith("safetensors") else torch.save)(weights, folder / file)
+    clip = load_clip(folder)
+    assert torch.equal(clip.model.visual.head.proj.weight, model.visual.head.proj.weight)
+
+
+def test_a_safetensors_checkpoint_is_loaded_with_the_config_of_its_folder(small):
+    folder, model = small
+    (folder / "open_clip_model.safetensors").rename(folder / "epoch_3.safetensors")
+    clip = load_clip(folder / "epoch_3.safetensors")
+    assert torch.equal(clip.model.visual.head.proj.weight, model.visual.head.proj.weight)
+
+
+def test_a_folder_with_checkpoints_alone_says_to_name_one(small):
+    folder, model = small
+    (folder / "open_clip_model.safetensors").unlink()
+    for epoch in (1, 2):
+        torch.save(model.state_dict(), folder / f"epoch_{epoch}.pt")
+    with pytest.raises(ModelError, match=r"weights are in epoch_1.pt or epoch_2.pt, give the path of that file"):
+        load_clip(folder)
+
+
+@pytest.mark.parametrize("content", ["open_clip", "Hugging Face", "SAM", "nothing", "damaged", "code"])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
+def test_a_checkpoint_without_a_folder_says_what_to_put_there(tmp_path, capsys, content, suffix):
+    path = tmp_path / f"best{suffix}"
+    contents = {
+        "open_clip": ({"state_dict": {"module.visual.proj": torch.zeros(1)}}, r"the layout of open_clip \(visual"),
+        "Hugging Face": ({"vision_model.x": torch.zeros(1)}, "the layout of Hugging Face's transformers"),
+        "SAM": ({"model": {"image_encoder.pos_embed": torch.zeros(1)}}, "the layout of SAM"),
+        "nothing": ({"epoch": 3}, "no weights"),
+        "damaged": ({}, "contents that cannot be read"),
+        "code": ({"logit_scale": Evil()}, r"contents that cannot be read without running code .* \(UnpicklingError\)"),
+    }
+    torch.save(contents[content][0], path)
+    if content == "damaged":
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ModelError, match=contents[content][1]) as caught:
+        load_clip(path)
+    message = str(caught.value)
+    assert "folder in open_clip's format: put open_clip_config.json beside the file" in message
+    assert "tokenizer.json or vocab.txt" in message and "runs code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["open_clip_pytorch_model.bin", "pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("part", ["vision_model.encoder.layers.", "text_model."])
+def test_weights_with_the_names_of_transformers_are_told(small, file, part):
+    folder, model = small
+    (folder / "open_clip_model.safetensors").unlink()
+    old = {"vision_model.encoder.layers.": "visual.trunk.blocks.", "text_model.": "text.transformer."}[part]
+    weights = {name.replace(old, part): weight for name, weight in model.state_dict().items()}
+    (save_file if file.endswith("safetensors") else torch.save)(weights, folder / file)
+    with pytest.raises(
+        ModelError, match=r"the layout of Hugging Face's transformers \(vision_model.*not that of open_"
+    ):
+        load_clip(folder)
+
+
+def test_a_safetensors_file_without_a_folder_has_its_layout_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    for name, layout in (("visual.proj", "open_clip"), ("vision_model.x", "Hugging Face"), ("image_encoder.x", "SAM")):
+        save_file({name: torch.zeros(1)}, path)
+        with pytest.raises(ModelError, match=rf"the layout of {layout}.*put open_clip_config.json beside the file"):
+            load_clip(path)
+
+
+def test_a_folder_of_transformers_is_told_from_one_that_lacks_a_file(small):
+    folder, _ = small
+    (folder / "open_clip_config.json").unlink()
+    (folder / "open_clip_model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"lacks open_clip_config.json. It may be in the layout of Hugging Face's"):
+        load_clip(folder)
+
+
+def test_weights_beside_those_of_the_clip_are_not_dropped_in_silence(small):
+    folder, model = small
+    path = folder / "run.ckpt"
+    torch.save({"state_dict": {**prefixed("clip.", model.state_dict()), "head.weight": torch.zeros(2)}}, path)
+    with pytest.raises(ModelError, match=r"start with 'clip\.' it has 1 others: head.weight"):
+        load_clip(path)
+
+
 # The hub
 
 

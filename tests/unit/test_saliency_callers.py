@@ -13,7 +13,7 @@ import pytest
 import torch
 from test_saliency_m2ib import biomedclip_like, open_clip_vit
 
-from medclipsam_utils.models import ModelError, load_clip
+from medclipsam_utils.models import ModelError, load_clip, load_sam
 from medclipsam_utils.models.clip import Clip
 from medclipsam_utils.models.context import own_context
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
@@ -127,6 +127,15 @@ def test_other_towers_are_as_free_of_the_context(make):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         found = grad_cam(clip, IMAGES[0], TEXT), m2ib(clip, IMAGES[0], TEXT, **FEW)
     assert all(np.array_equal(*pair) for pair in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_models_that_are_loaded_inside_a_context_are_the_same(tiny, expected, context):
+    with CONTEXTS[context]():
+        clip, sam = load_clip("tiny"), load_sam("tiny")
+    weights = [*clip.model.parameters(), *sam.model.parameters()]
+    assert {(weight.dtype, weight.device.type) for weight in weights} == {(torch.float32, "cpu")}
+    assert np.array_equal(CALLS["m2ib"](clip), expected["m2ib"])
 
 
 def test_an_error_leaves_the_callers_context_too(tiny):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +11,23 @@ import pytest
 import torch
 
 from medclipsam_utils.images import MedicalImage
-from medclipsam_utils.saliency import best_dice, coverage, moved_views, points_at
+from medclipsam_utils.models import load_clip, load_sam
+from medclipsam_utils.pipeline import Segmenter
+from medclipsam_utils.saliency import (
+    attention_rollout,
+    best_dice,
+    coverage,
+    deletion_insertion,
+    grad_cam,
+    gscore_cam,
+    m2ib,
+    moved_views,
+    points_at,
+)
 from medclipsam_utils.saliency.maps import upsample
 from medclipsam_utils.saliency.views import SHIFTS, move, moved_by
 
+EXTREME = [(1, 1000), (1000, 1), (1, 1), (2, 5000), (5000, 2), (3, 1)]
 MAP = np.array([[0.0, 0.25], [0.5, 1.0]])
 CLIP = SimpleNamespace(grid_size=(16, 16))
 
@@ -91,3 +105,42 @@ class TestViews:
         assert move(image, 0, -2).tolist() == [[2, 3, 3, 3], [6, 7, 7, 7], [10, 11, 11, 11]]
         assert np.array_equal(move(move(image, 1, 1), -1, -1)[:2, :3], image[:2, :3])
         assert moved_by((0.5, 0.5), (256, 128), (16, 16)) == (8, 4) and SHIFTS[0] == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_clip("tiny")
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", EXTREME)
+@pytest.mark.parametrize("name", ["m2ib", "moved views", "grad_cam", "gscore_cam", "rollout"])
+def test_the_thinnest_images_have_maps_of_their_size(tiny, name, size):
+    few = partial(m2ib, layer=4, beta=0.1, steps=1, samples=1)
+    method = {
+        "m2ib": few,
+        "moved views": moved_views(few),
+        "grad_cam": grad_cam,
+        "gscore_cam": partial(gscore_cam, channels=2),
+        "rollout": lambda clip, image, text: attention_rollout(clip, image),
+    }[name]
+    found = method(tiny, noise(*size), "a tumour")
+    assert found.shape == size and found.dtype == np.float32 and np.isfinite(found).all()
+    assert found.min() >= 0 and found.max() <= 1
+
+
+@pytest.mark.parametrize("size", EXTREME)
+def test_the_thinnest_images_have_curves_of_deletion(tiny, size):
+    maps = [np.random.default_rng(1).random(size)]
+    curves = deletion_insertion(tiny, [noise(*size)], "a tumour", maps, steps=2)
+    assert np.isfinite(curves.deletion).all() and np.isfinite(curves.insertion).all()
+
+
+@pytest.mark.parametrize("size", EXTREME)
+def test_the_thinnest_images_are_segmented(tiny, size):
+    segmenter = Segmenter(tiny, load_sam("tiny"))
+    found = segmenter.segment(noise(*size), "breast tumour", task="breast_ultrasound")
+    assert found.mask.shape == size and found.mask.dtype == bool
