@@ -35,9 +35,9 @@ def save_tiny_clip(
 
     Args:
         path: the file; its name ends in ``.safetensors``.
-        model: of :func:`~medclipsam_utils.models.tiny_clip.build_tiny_clip`, on any device.
+        model: a model of :func:`~medclipsam_utils.models.tiny_clip.build_tiny_clip`, on any device.
         vocabulary: the words of its tokenizer, in the order of their ids.
-        trained: what can be written as JSON: data, seeds, settings, results.
+        trained: how the weights came about, in what JSON can hold: data, seeds, settings, results.
 
     Raises:
         ModelError: the extension is another, a weight is not finite, the vocabulary is not the model's, or the file
@@ -55,8 +55,8 @@ def save_tiny_sam(path: str | os.PathLike, model: nn.Module, trained: Mapping[st
 
     Args:
         path: the file; its name ends in ``.safetensors``.
-        model: of :func:`~medclipsam_utils.models.tiny_sam.build_tiny_sam`, on any device.
-        trained: what can be written as JSON: data, seeds, settings, results.
+        model: a model of :func:`~medclipsam_utils.models.tiny_sam.build_tiny_sam`, on any device.
+        trained: how the weights came about, in what JSON can hold: data, seeds, settings, results.
 
     Raises:
         ModelError: the extension is another, a weight is not finite, or the file cannot be written.
@@ -65,7 +65,7 @@ def save_tiny_sam(path: str | os.PathLike, model: nn.Module, trained: Mapping[st
 
 
 def read_header(path: str | os.PathLike, expected_format: str) -> dict[str, Any]:
-    """What the file says about its weights: ``trained``, and of a CLIP ``vocabulary``, as Python objects.
+    """Read what a file says about its weights: ``trained``, and of a CLIP ``vocabulary``, as Python objects.
 
     Raises:
         ModelError: the file is missing, damaged or of another format.
@@ -122,7 +122,7 @@ def copy_weights(path: str | os.PathLike, weights: Mapping[str, torch.Tensor], m
 
 
 def finite_weights(path: str | os.PathLike, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of the weights for a safetensors file; ``path`` is for the message of the :class:`ModelError`."""
+    """Copy the weights for a safetensors file; ``path`` is for the message of the :class:`ModelError`."""
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():

@@ -31,7 +31,7 @@ class ModelInfo:
 
 
 def list_models() -> list[ModelInfo]:
-    """Every model with a name of its own. The network is not used; shipped files are checked by SHA-256."""
+    """List every model with a name of its own. The network is not used; shipped files are checked by SHA-256."""
     found = [_shipped(name, "CLIP", file) for name, file in SHIPPED.items()]
     own = models_folder() / "biomedclip"
     where = own if own.is_dir() else cached(BIOMEDCLIP)

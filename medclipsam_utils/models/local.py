@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def models_folder() -> Path:
-    """``$MEDCLIPSAM_MODELS``, or ``~/.cache/medclipsam`` where that is not set; it need not exist.
+    """Name the models folder, which need not exist: ``$MEDCLIPSAM_MODELS``, or ``~/.cache/medclipsam`` without it.
 
     ::
 

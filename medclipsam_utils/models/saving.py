@@ -26,9 +26,10 @@ def save_clip(path: str | os.PathLike, clip: Clip, trained: Mapping[str, Any]) -
     """Write a model: a small CLIP to a file, any other to a folder in open_clip's hub format; all of it or nothing.
 
     Args:
-        path: of the folder; the file of a small CLIP gets the ending ``.safetensors``. What is there is replaced.
+        path: where the folder will be; the file of a small CLIP gets the ending ``.safetensors``. What is there is
+            replaced.
         clip: the model, on any device.
-        trained: how the weights came about, of what can be written as JSON.
+        trained: how the weights came about, in what JSON can hold.
 
     Returns:
         What to give to :func:`~medclipsam_utils.models.load_clip`: the file or the folder.

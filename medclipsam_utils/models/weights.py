@@ -15,10 +15,10 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def shipped(name: str) -> Path:
-    """The file ``name`` of the package, after its checksum was compared.
+    """Find the file ``name`` of the package, and compare its checksum.
 
     Args:
-        name: of a file in :data:`FOLDER`, for example ``"tiny_clip.safetensors"``.
+        name: name of a file in :data:`FOLDER`, for example ``"tiny_clip.safetensors"``.
 
     Raises:
         ModelError: the file is missing, not listed, or not the one that was listed.
@@ -37,7 +37,7 @@ def shipped(name: str) -> Path:
 
 
 def checksums() -> dict[str, str]:
-    """SHA-256 of each shipped file, as 64 hexadecimal digits, by file name; empty where there is no SHA256SUMS."""
+    """Read the SHA-256 of each shipped file by its name, as 64 hexadecimal digits; empty without a SHA256SUMS."""
     listing = FOLDER / "SHA256SUMS"
     if not listing.is_file():
         return {}
