@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 #: What each command does; the module of that name has its arguments and runs it.
 COMMANDS = {
@@ -67,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """A warning is a line on stderr, said once, without the place in the program that it comes from."""
+    """Show a warning as a line on stderr, once, without the place in the program that it comes from."""
 
-    shown = set()
+    shown: set[str] = set()
 
-    def show(message, *_) -> None:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in shown:
             print(f"medclipsam: {message}", file=sys.stderr)
         shown.add(str(message))

@@ -11,7 +11,7 @@ patient enters the program.
 from __future__ import annotations
 
 from .errors import ImageError
-from .kinds import Image, image_size, pixels_of
+from .kinds import Image, batch_of, image_size, pixels_of
 from .masks import read_mask, write_mask
 from .medical_image import MedicalImage
 from .reading import read_image
@@ -22,6 +22,7 @@ __all__ = [
     "ImageError",
     "MedicalImage",
     "VolumeSlice",
+    "batch_of",
     "image_size",
     "pixels_of",
     "read_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,6 +14,11 @@ if TYPE_CHECKING:  # reading an image needs no torch
 
 #: uint8 array [H, W, 3], uint8 tensor [3, H, W], or what :func:`~medclipsam_utils.images.read_image` returns.
 Image: TypeAlias = "np.ndarray | Tensor | MedicalImage"
+
+
+def batch_of(images: Image | Sequence[Image]) -> list[Image]:
+    """Make a list of B images of a sequence of them; one image is a batch of one."""
+    return list(images) if isinstance(images, Sequence) else [images]
 
 
 def image_size(image: Image) -> tuple[int, int]:

@@ -44,8 +44,9 @@ def save_tiny_clip(
             cannot be written.
     """
     tokens = WordTokenizer(vocabulary, context_length=2).vocabulary_size
-    if model.text.vocab_size != tokens:
-        reason = f"the model embeds {model.text.vocab_size} tokens, the vocabulary and the special tokens are {tokens}"
+    embedded: Any = getattr(model.text, "vocab_size", None)
+    if embedded != tokens:
+        reason = f"the model embeds {embedded} tokens, the vocabulary and the special tokens are {tokens}"
         raise model_error(path, reason, "Give the vocabulary that the model was built for")
     _save(path, model, {"format": CLIP_FORMAT, "vocabulary": json.dumps(list(vocabulary))}, trained)
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..images import Image, MedicalImage
+from ..images import Image, MedicalImage, batch_of
 from .context import own_context
 from .errors import model_error
 from .words import WordTokenizer
@@ -50,14 +50,14 @@ class Clip:
         self,
         name: str,
         model: nn.Module,
-        tokenizer: Callable[[list[str]], torch.Tensor],
+        tokenizer: Any,
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
         config: dict[str, Any] | None = None,
     ):
         self.name = name
-        self.model = model.eval()
+        self.model: Any = model.eval()  # which towers it has, and of what class, is known to open_clip alone
         self.tokenizer = tokenizer
         self.image_size = image_size
         self.mean = tuple(mean)
@@ -112,9 +112,8 @@ class Clip:
         Raises:
             ModelError: another kind, type or shape of image.
         """
-        several = images if isinstance(images, list | tuple) else [images]
         nothing = torch.empty(0, 3, self.image_size, self.image_size, device=self.device)
-        pixels = torch.cat([nothing, *(self._resize(self._tensor(image)) for image in several)])
+        pixels = torch.cat([nothing, *(self._resize(self._tensor(image)) for image in batch_of(images))])
         mean, std = (torch.tensor(values, device=self.device).reshape(3, 1, 1) for values in (self.mean, self.std))
         return (pixels / 255 - mean) / std
 

@@ -25,7 +25,6 @@ from typing import Any
 
 import open_clip
 import torch
-from torch import nn
 from transformers import BertConfig
 
 from .clip import Clip
@@ -97,7 +96,7 @@ def missing_files(folder: Path, weights: Path | None = None) -> list[str]:
     return lacking
 
 
-def clip_of(model: nn.Module, tokenizer: Any, name: str, config: dict[str, Any]) -> Clip:
+def clip_of(model: Any, tokenizer: Any, name: str, config: dict[str, Any]) -> Clip:
     """Wrap an open_clip model with the size and normalisation of pixels that its configuration asks for."""
     size = model.visual.image_size  # a number in some image towers, a pair in others
     height, width = (size, size) if isinstance(size, int) else size
@@ -188,7 +187,7 @@ def _check_tokenizer(folder: Path, tokenizer: Any) -> None:
     """A BERT tokenizer that lost its vocabulary does not complain: it reads every word as unknown."""
     inner = getattr(tokenizer, "tokenizer", None)
     unknown = getattr(inner, "unk_token_id", None)
-    if unknown is None:
+    if inner is None or unknown is None:
         return
     words = inner(["the brain and a tumor"], add_special_tokens=False)["input_ids"][0]
     if all(token == unknown for token in words):

@@ -108,8 +108,9 @@ def embed(predictor: SamPredictor, pixels: np.ndarray) -> None:
         predictor: keeps the embedding, and a copy of the pixels by which the image is known again.
         pixels: uint8 [H, W, 3].
     """
-    kept, features = _EMBEDDED.get(predictor, (None, None))
-    if not (predictor.is_image_set and predictor.features is features and np.array_equal(pixels, kept)):
+    kept = _EMBEDDED.get(predictor)
+    same = kept is not None and predictor.features is kept[1] and np.array_equal(pixels, kept[0])
+    if not (predictor.is_image_set and same):
         predictor.set_image(pixels)
         _EMBEDDED[predictor] = pixels.copy(), predictor.features
 
@@ -134,7 +135,8 @@ class Predictor(SamPredictor):
         Raises:
             ModelError: it is no such array, or has no pixels.
         """
-        shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        kind = getattr(image, "dtype", type(image).__name__)
         if not isinstance(image, np.ndarray) or kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             reason = f"the image is {kind} {list(shape)}, not uint8 [H, W, 3] with a pixel or more"
             raise model_error("SAM", reason, "Give grey levels from 0 to 255 in three channels, as read_image does")
@@ -212,7 +214,7 @@ def _load_file(path: Path, expected: str | None = None) -> Sam:
         raise model_error(path, reason, f"{remedy} alone, with torch.save(model.state_dict(), path)") from None
     weights = find_weights(path, content, _MARK)
     size = _size(weights)
-    if size is None or expected not in (None, size):
+    if weights is None or size is None or expected not in (None, size):
         layout = describe_layout(content)
         reason = f"it has the weights of {size or 'another model'}, not of {expected or 'SAM'}"
         if size is None and layout:

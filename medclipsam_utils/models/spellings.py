@@ -69,8 +69,8 @@ def spelled(word: str) -> str:
     word = unicodedata.normalize("NFKC", word).replace("-", "")
     for british, american in _PARTS.items():
         word = word.replace(british, american)
-    for british, american in _ENDINGS:
-        word = british.sub(american, word)
+    for ending, american in _ENDINGS:
+        word = ending.sub(american, word)
     return word
 
 

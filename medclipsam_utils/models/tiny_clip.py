@@ -10,6 +10,7 @@ token.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import open_clip
 import torch
@@ -54,7 +55,7 @@ class ConvolutionalEmbedding(nn.Module):
 
 
 @register_model
-def medclipsam_tiny_vit(pretrained: bool = False, **kwargs: object) -> VisionTransformer:
+def medclipsam_tiny_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     """The image tower, known to timm (and so to open_clip) by this name."""
     return build_model_with_cfg(
         VisionTransformer,

@@ -14,7 +14,7 @@ from segment_anything import SamPredictor
 
 from ..images import Image, pixels_of
 from ..models import Clip
-from ..models.sam import embed
+from ..models.sam import asking, embed
 from ..postprocess import coarse_mask, components
 from ..visual_prompts import boxes_from_mask, points_from_mask, predict_mask
 from .question import Question, saliency_maps
@@ -61,9 +61,10 @@ def segment(
         # 4. Image and visual prompts → mask: SAM answers each prompt; the answers are united.
         mask = np.zeros_like(coarse)  # (H, W) bool
         if coarse.any() and not (settings.empty_if_absent and question.presence.present is False):
-            embed(sam, pixels)
             given = boxes if len(boxes) else None, points or None
-            mask = predict_mask(sam, *given, vote=settings.vote)
+            with asking(sam):  # SAM remembers one image, and other threads may ask about theirs
+                embed(sam, pixels)
+                mask = predict_mask(sam, *given, vote=settings.vote)
 
         yield Segmentation(
             mask, saliency, coarse, boxes, tuple(points),

@@ -34,12 +34,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from ..images import Image
+from ..images import Image, batch_of
 from ..models import Clip
+from ..models.context import own_context
 from ..models.weights import shipped
 from ..runs.checkpoints import weights_digest
 from ..saliency import PresenceTest
-from ..saliency.inputs import batch_of
 from ..saliency.towers import image_tower, untouched
 from ..tasks import Task, is_known
 
@@ -116,6 +116,7 @@ class Calibration:
         save_calibrations(path, {name: self})
 
 
+@own_context()
 def calibrate(
     clip: Clip, without: Sequence[Image], others: Sequence[Image] = (), *, simulated: bool = False
 ) -> Calibration:

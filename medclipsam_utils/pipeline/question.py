@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..images import Image
 from ..models import Clip
+from ..models.context import own_context
 from ..models.errors import model_error
 from ..models.words import UnknownWordWarning, split_words
 from ..saliency import mean_features
@@ -138,6 +139,7 @@ class Questions:
 
         return max(named, key=fit) if len(named) > 1 else next(iter(named), None)
 
+    @own_context()
     def ask(
         self, images: Sequence[Image], text: Text | None, task: str | Task | None = None, seen: Tensor | None = None
     ) -> list[Question]:

@@ -18,7 +18,9 @@ as the next block's first normalisation leaves them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +29,10 @@ from pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
 from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 
-from ..images import Image, image_size
+from ..images import Image, batch_of, image_size
 from ..models import Clip
 from .information_bottleneck import check_block
-from .inputs import Text, batch_of, text_features
+from .inputs import Text, text_features
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 
@@ -74,18 +76,16 @@ def gscore_cam(
     if channels < 1:
         raise ValueError(f"channels is {channels}: give 1 or more")
 
-    def method(*arguments) -> BaseCAM:
-        return _GScoreCAM(*arguments, channels=channels)
-
-    return _maps(method, clip, batch_of(images), text, layer)
+    return _maps(partial(_GScoreCAM, channels=channels), clip, batch_of(images), text, layer)
 
 
 class _Cosine(nn.Module):
     """From pixels [B, 3, S, S] to the cosine of each with one text, [B, 1]."""
 
-    def __init__(self, model: nn.Module, text: Tensor):
+    def __init__(self, model: Any, text: Tensor):
         super().__init__()
-        self.model, self.text = model, text / text.norm()
+        self.model: Any = model
+        self.text = text / text.norm()
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (self.model.encode_image(pixels, normalize=True) @ self.text)[:, None]

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..images import Image, image_size
+from ..images import Image, batch_of, image_size
 from ..models import Clip
 from ..models.context import own_context
-from .inputs import Text, batch_of, text_features
+from .inputs import Text, text_features
 from .maps import upsample
 from .towers import image_tower, untouched
 

@@ -19,11 +19,6 @@ Text = str | Sequence[str] | Tensor
 Method = Callable[[Clip, Sequence[Image], Text], list[np.ndarray]]
 
 
-def batch_of(images: Image | Sequence[Image]) -> list[Image]:
-    """Make a list of B images of a sequence of them; one image is a batch of one."""
-    return list(images) if isinstance(images, list | tuple) else [images]
-
-
 def given_features(clip: Clip, features: Tensor) -> Tensor:
     """Copy features that the caller made to the model's device, float32 and without their graph.
 

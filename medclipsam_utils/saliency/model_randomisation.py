@@ -66,10 +66,11 @@ def map_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _parts(clip: Clip) -> dict[str, list[nn.Parameter]]:
-    """The weights of the image tower by part, from the top down."""
+    """List the weights of the image tower by part, from the top down."""
     blocks = image_tower(clip).blocks
     in_blocks = {parameter for block in blocks for parameter in block.parameters()}
-    head, embedding = [], []
+    head: list[nn.Parameter] = []
+    embedding: list[nn.Parameter] = []
     for name, parameter in clip.model.visual.named_parameters():
         if parameter not in in_blocks:
             is_first = name.removeprefix("trunk.").split(".")[0] in _EMBEDDING

@@ -12,6 +12,7 @@ method that cannot listen, to compare others with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import timm.layers
@@ -19,10 +20,10 @@ import timm.models.vision_transformer
 import torch
 from torch import Tensor, nn
 
-from ..images import Image, image_size
+from ..images import Image, batch_of, image_size
 from ..models import Clip
 from ..models.errors import model_error
-from .inputs import Text, batch_of
+from .inputs import Text
 from .maps import upsample
 from .towers import Tower, image_tower, untouched
 
@@ -59,8 +60,8 @@ def _map(clip: Clip, tower: Tower, image: Image) -> np.ndarray:
     return upsample(patches.unflatten(0, tower.grid).cpu().numpy(), image_size(image))
 
 
-def _attention(clip: Clip, attention: nn.Module, tokens: Tensor) -> Tensor:
-    """The weights [N, N] with which each token of [1, N, C] takes from each, averaged over the heads."""
+def _attention(clip: Clip, attention: Any, tokens: Tensor) -> Tensor:
+    """Compute the weights [N, N] with which each token of [1, N, C] takes from each, averaged over the heads."""
     if isinstance(attention, nn.MultiheadAttention):
         return attention(tokens, tokens, tokens, need_weights=True)[1][0]
     if isinstance(attention, timm.models.vision_transformer.Attention):
@@ -71,7 +72,7 @@ def _attention(clip: Clip, attention: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def _reading(clip: Clip, tower: Tower, tokens: Tensor) -> Tensor:
-    """The weights [N] with which the head reads the tokens [1, N, C]."""
+    """Compute the weights [N] with which the head reads the tokens [1, N, C]."""
     pool = getattr(clip.image_tower, "attn_pool", None)
     if isinstance(pool, timm.layers.AttentionPoolLatent):
         query = pool.q(pool.latent).unflatten(2, (pool.num_heads, -1))
@@ -85,7 +86,7 @@ def _reading(clip: Clip, tower: Tower, tokens: Tensor) -> Tensor:
     return read / read.sum()
 
 
-def _softmax(attention: nn.Module, query: Tensor, key: Tensor) -> Tensor:
-    """Weights [heads, queries, keys] of query and key [1, N, heads, C / heads]."""
+def _softmax(attention: Any, query: Tensor, key: Tensor) -> Tensor:
+    """Compute weights [heads, queries, keys] of query and key [1, N, heads, C / heads]."""
     query, key = attention.q_norm(query)[0].transpose(0, 1), attention.k_norm(key)[0].transpose(0, 1)
     return (attention.scale * query @ key.transpose(1, 2)).softmax(-1)

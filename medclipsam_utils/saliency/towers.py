@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import timm.models.vision_transformer
 from open_clip.transformer import VisionTransformer
@@ -32,7 +33,7 @@ class Tower:
     """
 
     embed: Callable[[Tensor], Tensor]
-    blocks: Sequence[Callable[[Tensor], Tensor]]
+    blocks: Sequence[Any]  # modules, from tokens to tokens; what is in them depends on their class
     finish: Callable[[Tensor], Tensor]
     norms: Sequence[nn.Module]
     prefix: int
@@ -52,13 +53,16 @@ def image_tower(clip: Clip) -> Tower:
     Raises:
         ModelError: it is neither.
     """
-    visual, trunk = clip.model.visual, clip.image_tower
+    visual: Any = clip.model.visual
+    trunk: Any = clip.image_tower
+    blocks: list[Any]
     if isinstance(trunk, timm.models.vision_transformer.VisionTransformer):
+        blocks = list(trunk.blocks)
         return Tower(
             embed=lambda pixels: trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))),
-            blocks=list(trunk.blocks),
+            blocks=blocks,
             finish=lambda tokens: visual.head(trunk.forward_head(trunk.norm(tokens))),
-            norms=[*(block.norm1 for block in trunk.blocks[1:]), trunk.norm],
+            norms=[*(block.norm1 for block in blocks[1:]), trunk.norm],
             prefix=trunk.num_prefix_tokens,
             reads_patches=trunk.attn_pool is not None or trunk.global_pool != "token",
             grid=clip.grid_size,

@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..images import Image, image_size, pixels_of
+from ..images import Image, batch_of, image_size, pixels_of
 from ..models import Clip
-from .inputs import Method, Text, batch_of
+from .inputs import Method, Text
 from .maps import stretch
 
 #: Down and to the right, in patches.

@@ -47,7 +47,7 @@ def m2ib_text(
     seed: int = 0,
     standardize: bool = False,
 ) -> WordSaliency:
-    """Which words of the sentence does the image need? :func:`~medclipsam_utils.saliency.m2ib` with the towers swapped.
+    """Find which words of the sentence the image needs: :func:`~medclipsam_utils.saliency.m2ib`, towers swapped.
 
     A word's information is the sum over its pieces. The tokens that are no word (start, end) pass through a bottleneck
     like the others, but belong to no word; padding is left alone.
@@ -70,19 +70,21 @@ def m2ib_text(
     tokens = clip.tokenize(text)
     words, positions = _words(clip, text, tokens[0])
     with untouched(clip.model):
-        is_features = isinstance(image, Tensor) and image.is_floating_point()
-        wanted = given_features(clip, image) if is_features else clip.encode_image(image)[0]
+        if isinstance(image, Tensor) and image.is_floating_point():
+            wanted = given_features(clip, image)  # (D,)
+        else:
+            wanted = clip.encode_image(image)[0]  # (D,)
         length = 1 + int(tokens[0].nonzero().max())  # padding is 0 in all of these tokenizers
         with torch.no_grad():
-            said = _run(clip, blocks[layer], tokens, None)[1][:, :length]
+            hidden = _run(clip, blocks[layer], tokens, None)[1][:, :length]  # (1, L, C)
 
         def similarity(mixed: Tensor) -> Tensor:
             features, _ = _run(clip, blocks[layer], tokens.expand(len(mixed), -1), mixed)
             return functional.cosine_similarity(features, wanted[None], dim=-1)
 
-        nats = bottleneck.information(said, similarity)[0].cpu().numpy()
-    found = np.array([nats[place].sum() for place in positions], dtype=np.float32)
-    return WordSaliency(words, found / max(float(found.max()), np.finfo(np.float32).tiny))
+        nats = bottleneck.information(hidden, similarity)[0].cpu().numpy()
+    saliency = np.array([nats[place].sum() for place in positions], dtype=np.float32)
+    return WordSaliency(words, saliency / np.float32(max(float(saliency.max()), float(np.finfo(np.float32).tiny))))
 
 
 def _text_blocks(clip: Clip) -> nn.ModuleList:
@@ -102,7 +104,7 @@ def _run(clip: Clip, block: nn.Module, tokens: Tensor, inserted: Tensor | None) 
 
     Its first tokens are replaced by ``inserted``, in this thread alone: others may run the same block meanwhile.
     """
-    said: list[Tensor] = []
+    kept: list[Tensor] = []
     own = get_ident()
 
     def replace(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
@@ -111,23 +113,24 @@ def _run(clip: Clip, block: nn.Module, tokens: Tensor, inserted: Tensor | None) 
         hidden = output[0] if isinstance(output, tuple) else output
         if inserted is not None:
             hidden = torch.cat([inserted, hidden[:, inserted.shape[1] :]], dim=1)
-        said.append(hidden)
+        kept.append(hidden)
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     hook = block.register_forward_hook(replace)
     try:
-        return clip.model.encode_text(tokens), said[0]
+        return clip.model.encode_text(tokens), kept[0]
     finally:
         hook.remove()
 
 
 def _words(clip: Clip, text: str, tokens: Tensor) -> tuple[tuple[str, ...], list[list[int]]]:
-    """The words of a sentence, and for each the positions of its pieces among the tokens [L]."""
+    """List the words of a sentence, and for each the positions of its pieces among the tokens [L]."""
     if isinstance(clip.tokenizer, WordTokenizer):
-        words = clip.tokenizer.read(text)[: len(tokens) - 2]
-        return tuple(words), [[1 + number] for number in range(len(words))]
+        read = clip.tokenizer.read(text)[: len(tokens) - 2]
+        return tuple(read), [[1 + number] for number in range(len(read))]
     pieces = _pieces(clip, tokens.tolist())
-    words, positions = [], []
+    words: list[str] = []
+    positions: list[list[int]] = []
     for place, (piece, starts) in pieces.items():
         if starts or not words:
             words.append(piece)
@@ -139,7 +142,7 @@ def _words(clip: Clip, text: str, tokens: Tensor) -> tuple[tuple[str, ...], list
 
 
 def _pieces(clip: Clip, ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
-    """By position: the piece of text of a token, and whether a word starts with it. Special tokens are left out."""
+    """List by position the piece of text of a token, and whether a word starts with it. Special tokens are left out."""
     found, starts = {}, True
     tokenizer = getattr(clip.tokenizer, "tokenizer", None)  # of transformers, as BiomedCLIP has one
     if tokenizer is not None:

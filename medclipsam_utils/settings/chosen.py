@@ -18,9 +18,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..images import Image
+from ..images import Image, batch_of
 from ..models import Clip
-from ..saliency.inputs import Text, batch_of
+from ..saliency import Text
 from ..saliency.towers import image_tower
 from ..tasks import Task, get_task
 from .saliency import M2IB, ClassActivation

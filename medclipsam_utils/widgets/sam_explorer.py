@@ -120,9 +120,10 @@ def distribute(
     edges = np.array(boxes, dtype=np.float32)
     middle = (edges[:, :2] + edges[:, 2:]) / 2
     xy = drawn[:, None, :2]
-    inside = ((xy >= edges[:, :2]) & (xy < edges[:, 2:])).all(2)  # (P, K)
-    nearest = np.linalg.norm(xy - middle, axis=2).argmin(1)
-    inside[~inside.any(1), nearest[~inside.any(1)]] = True
+    inside = np.all((xy >= edges[:, :2]) & (xy < edges[:, 2:]), axis=2)  # (P, K)
+    nearest = np.linalg.norm(xy - middle, axis=2).argmin(axis=1)  # (P,)
+    outside = ~inside.any(axis=1)
+    inside[outside, nearest[outside]] = True
     return edges, [_points(drawn[chosen]) for chosen in inside.T]
 
 
