@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _outputs(options: argparse.Namespace, volume: bool) -> list[Path]:
-    """A path for each mask, in folders that exist."""
+    """Choose a path for each mask, in folders that exist."""
     from ..images.names import picture_stem
 
     if options.output and len(options.text) < 2:

@@ -177,7 +177,7 @@ class Clip:
         return self.encode_image(images) @ self.encode_text(texts).T
 
     def _tensor(self, image: Image) -> torch.Tensor:
-        """uint8 [B, 3, H, W] of one image or of a batch."""
+        """Make one image or a batch uint8 [B, 3, H, W]."""
         if isinstance(image, MedicalImage):
             image = image.pixels
         if isinstance(image, np.ndarray):
@@ -196,7 +196,7 @@ class Clip:
         return image if image.ndim == 4 else image[None]
 
     def _resize(self, image: torch.Tensor) -> torch.Tensor:
-        """uint8 [B, 3, H, W] to float32 [B, 3, S, S], still from 0 to 255."""
+        """Resize uint8 [B, 3, H, W] to float32 [B, 3, S, S], still from 0 to 255."""
         size = (self.image_size, self.image_size)
         if len(image) == 0:
             return torch.empty(0, 3, *size, device=self.device)  # an empty batch cannot be interpolated

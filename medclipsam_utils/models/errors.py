@@ -8,5 +8,5 @@ class ModelError(ValueError):
 
 
 def model_error(what: object, reason: str, remedy: str) -> ModelError:
-    """The error ``<what>: <reason>. <remedy>.``"""
+    """Make the error ``<what>: <reason>. <remedy>.``"""
     return ModelError(f"{what}: {reason}. {remedy}.")

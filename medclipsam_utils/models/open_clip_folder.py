@@ -184,7 +184,7 @@ def _offline_text_tower(folder: Path, temporary: Path) -> dict[str, Any]:
 
 
 def _check_tokenizer(folder: Path, tokenizer: Any) -> None:
-    """A BERT tokenizer that lost its vocabulary does not complain: it reads every word as unknown."""
+    """Refuse a BERT tokenizer that lost its vocabulary. It does not complain, but reads every word as unknown."""
     inner = getattr(tokenizer, "tokenizer", None)
     unknown = getattr(inner, "unk_token_id", None)
     if inner is None or unknown is None:

@@ -56,7 +56,7 @@ class ConvolutionalEmbedding(nn.Module):
 
 @register_model
 def medclipsam_tiny_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """The image tower, known to timm (and so to open_clip) by this name."""
+    """Build the image tower, known to timm (and so to open_clip) by this name."""
     return build_model_with_cfg(
         VisionTransformer,
         "medclipsam_tiny_vit",
@@ -75,7 +75,7 @@ def medclipsam_tiny_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransf
 
 
 def build_tiny_clip(vocabulary_size: int) -> open_clip.CustomTextCLIP:
-    """The small CLIP with random weights. Token ids run from 0 (padding) to ``vocabulary_size - 1`` (end of text)."""
+    """Build the small CLIP with random weights. Token ids run from 0 (padding) to ``vocabulary_size - 1`` (end of text)."""
     return open_clip.CustomTextCLIP(
         embed_dim=EMBED_DIM,
         vision_cfg={

@@ -58,7 +58,7 @@ class ConvolutionalStem(nn.Module):
 
 
 def build_tiny_sam() -> Sam:
-    """A :class:`segment_anything.modeling.Sam` of 2 million parameters with random weights."""
+    """Build a :class:`segment_anything.modeling.Sam` of 2 million parameters with random weights."""
     grid = IMAGE_SIZE // PATCH_SIZE
     encoder = ImageEncoderViT(
         img_size=IMAGE_SIZE,

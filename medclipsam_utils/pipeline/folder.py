@@ -188,7 +188,7 @@ def _settled(record: Record | None, path: Path, target: Path, retry: bool) -> bo
 
 
 def _state(path: Path) -> list[int]:
-    """What changes when a file does; of one that is gone, nothing."""
+    """Collect what changes when a file does; nothing if it is gone."""
     try:
         stat = path.stat()
     except OSError:

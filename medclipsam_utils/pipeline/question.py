@@ -235,10 +235,10 @@ def _sentences(text: Text) -> tuple[str, ...]:
 
 
 def _default(task: Task | None) -> tuple[str, ...]:
-    """The first kind of a task's prompts, which is P0 of the known tasks."""
+    """Take the first kind of a task's prompts, which is P0 of the known tasks."""
     return next(iter(task.prompts.values())) if task else ()
 
 
 def _descriptive(task: Task) -> tuple[str, ...]:
-    """The prompts that describe the target in general, P2; all prompts of a task without these."""
+    """Take the prompts that describe the target in general, P2; all prompts of a task without these."""
     return task.prompts.get("P2") or tuple(chain.from_iterable(task.prompts.values()))

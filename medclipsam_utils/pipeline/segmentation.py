@@ -82,6 +82,6 @@ class Segmentation:
         return figure
 
     def overlay(self) -> np.ndarray:
-        """uint8 [H, W, 3]: the image with the outline of the mask in it, in the image's own size."""
+        """Draw the outline of the mask into the image, in the image's own size: uint8 [H, W, 3]."""
         marked = mark_boundaries(self.image, self.mask, color=(1, 0.6, 0), mode="inner")
         return np.rint(255 * marked).astype(np.uint8)

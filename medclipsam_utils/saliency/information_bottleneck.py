@@ -152,7 +152,7 @@ def m2ib(
     standardize: bool = False,
     watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> list[np.ndarray]:
-    """Where in an image is what the sentence needs?
+    """Find where in an image is what the sentence needs.
 
     Args:
         clip: any CLIP whose image tower is a vision transformer of timm or open_clip; afterwards as it was.
@@ -212,7 +212,7 @@ def patch_information(
 
 
 def check_block(layer: int, count: int, tower: str, reads_all: bool) -> int:
-    """The number of a block from 0; ValueError if the tower has no such block, or a bottleneck would not act there."""
+    """Count a block from 0; ValueError if the tower has no such block, or a bottleneck would not act there."""
     if not -count <= layer < count:
         raise ValueError(f"layer is {layer}: the {tower} has {count} blocks, give 0 to {count - 1}, or -{count} to -1")
     if layer % count == count - 1 and not reads_all:

@@ -25,13 +25,13 @@ def upsample(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def stretch(saliency: np.ndarray) -> np.ndarray:
-    """A map shifted and scaled to 0 … 1; zeros if it is constant, as that of an image of one pixel is."""
+    """Shift and scale a map to 0 … 1; zeros if it is constant, as that of an image of one pixel is."""
     saliency = saliency - saliency.min()
     return saliency / max(float(saliency.max()), np.finfo(np.float32).tiny)
 
 
 def points_at(saliency: np.ndarray, mask: np.ndarray) -> bool:
-    """The pointing game (Zhang et al. 2018): whether the peak of a map lies in the mask.
+    """Play the pointing game (Zhang et al. 2018): tell whether the peak of a map lies in the mask.
 
     Args:
         saliency: [H, W], 0 or above. A map of zeros has no peak and points at nothing.

@@ -37,7 +37,7 @@ class Specificity:
     pointing: Mapping[str, np.ndarray]
 
     def lead(self, other: str) -> PairedTest:
-        """By how much more of the right prompt's map lies on the target than of another's, over the images.
+        """Test by how much more of the right prompt's map lies on the target than of another's, over the images.
 
         Raises:
             ValueError: there were no masks, or a single image.

@@ -48,7 +48,7 @@ class Tower:
 
 
 def image_tower(clip: Clip) -> Tower:
-    """The parts of a CLIP's image tower: a timm vision transformer, as in BiomedCLIP, or open_clip's own, as in CLIP.
+    """Take a CLIP's image tower apart: a timm vision transformer, as in BiomedCLIP, or open_clip's own, as in CLIP.
 
     Raises:
         ModelError: it is neither.

@@ -59,7 +59,7 @@ def moved_by(shift: tuple[float, float], size: tuple[int, int], grid: tuple[int,
 
 
 def move(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    """An array [H, W, …] moved down and to the right (up and to the left if negative), repeating its edge."""
+    """Move an array [H, W, …] down and to the right (up and to the left if negative), repeating its edge."""
     height, width = image.shape[:2]
     rows = np.clip(np.arange(height) - down, 0, height - 1)
     columns = np.clip(np.arange(width) - right, 0, width - 1)

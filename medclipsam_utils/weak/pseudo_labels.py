@@ -42,7 +42,7 @@ class PseudoLabels:
         return f"PseudoLabels({len(self.masks)} masks; empty: {empty}, reported absent: {int((~self.present).sum())})"
 
     def trusted(self, share: float = 0.8) -> np.ndarray:
-        """int [K], numbers of the labels to train on, in ascending order.
+        """Choose the labels to train on: their numbers in ascending order, int [K].
 
         Of those whose target is reported present, so many with the highest agreement that they are at most ``share`` of
         all; empty masks are left out.

@@ -105,7 +105,7 @@ def segmenter_explorer(segmenter: Segmenter, images: Mapping[str, np.ndarray], t
 def distribute(
     boxes: Sequence[Sequence[float]], points: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray | None, list[Points] | Points | None]:
-    """What is drawn, as :func:`~medclipsam_utils.visual_prompts.predict_mask` takes it.
+    """Turn what is drawn into what :func:`~medclipsam_utils.visual_prompts.predict_mask` takes.
 
     Without boxes all points are one question. With boxes each is one, and gets the points inside it; a point outside of
     all boxes goes to the one whose middle is nearest.
