@@ -75,7 +75,10 @@ def medclipsam_tiny_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransf
 
 
 def build_tiny_clip(vocabulary_size: int) -> open_clip.CustomTextCLIP:
-    """Build the small CLIP with random weights. Token ids run from 0 (padding) to ``vocabulary_size - 1`` (end of text)."""
+    """Build the small CLIP with random weights.
+
+    Token ids run from 0 (padding) to ``vocabulary_size - 1`` (end of text).
+    """
     return open_clip.CustomTextCLIP(
         embed_dim=EMBED_DIM,
         vision_cfg={
