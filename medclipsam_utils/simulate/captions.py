@@ -101,7 +101,7 @@ def _breast(finding: str, facts: Mapping[str, str], rng: np.random.Generator, ki
         )
         return _sentence(rng, modality, content)
     shape = facts.get("shape", "")
-    content = _a(_join(_SIZES.get(facts.get("size"), ""), _pick(rng, "", "dark"), f"{finding}", shape, noun))
+    content = _a(_join(_SIZES.get(facts.get("size", ""), ""), _pick(rng, "", "dark"), f"{finding}", shape, noun))
     posterior = facts.get("posterior")
     margin = {"smooth": ("a smooth margin", "a well-defined smooth margin"),
               "irregular": ("an irregular margin", "an ill-defined margin"),
@@ -112,7 +112,7 @@ def _breast(finding: str, facts: Mapping[str, str], rng: np.random.Generator, ki
         content = _join(content, "with", " and ".join(features))
     side = facts.get("side")
     where = {"centre": "in the centre of the image"}.get(side, f"on the {side} of the image") if side else ""
-    depth = {"superficial": "near the skin", "deep": "in the deep tissue"}.get(facts.get("depth"), "")
+    depth = {"superficial": "near the skin", "deep": "in the deep tissue"}.get(facts.get("depth", ""), "")
     return _sentence(rng, modality, content, _join(depth if rng.random() < 0.5 else "", where))
 
 
@@ -142,25 +142,25 @@ def _brain(finding: str, facts: Mapping[str, str], rng: np.random.Generator, kin
             f"a brain {noun}",
         )
         return _sentence(rng, modality, content)
-    signal = {"bright": "bright", "dark": "dark", "mixed": "heterogeneous"}.get(facts.get("signal"), "")
+    signal = {"bright": "bright", "dark": "dark", "mixed": "heterogeneous"}.get(facts.get("signal", ""), "")
     character = {
         "glioma": ("infiltrating", "irregular", ""),
         "meningioma": ("homogeneous", "well-defined", ""),
         "pituitary": ("well-defined", "", ""),
     }[finding]
-    content = _a(_join(_SIZES.get(facts.get("size"), ""), _pick(rng, signal, *character), name))
-    seat = {
+    content = _a(_join(_SIZES.get(facts.get("size", ""), ""), _pick(rng, signal, *character), name))
+    seat: tuple[str, ...] = {
         "glioma": ("with surrounding oedema", "inside the brain", "with an irregular margin"),
         "meningioma": ("attached to the dura", "at the surface of the brain", "next to the skull"),
         "pituitary": ("in the sella", "in the midline below the brain", "in the midline"),
     }[finding]
-    untrue = {"absent": "with surrounding oedema", "falx": "next to the skull"}
+    untrue: dict[str | None, str] = {"absent": "with surrounding oedema", "falx": "next to the skull"}
     seat = tuple(words for words in seat if words not in {untrue.get(facts.get(k)) for k in ("oedema", "attachment")})
     seat = ("", *seat) if finding != "glioma" or facts.get("place") != "cerebellar" else ("",)
     side = facts.get("side")
     where = {"midline": "in the midline"}.get(side, f"on the {side} side of the head") if side else ""
     region = {"cerebellar": "in the cerebellum", "sellar": ""}.get(
-        facts.get("place"), f"in the {facts.get('place')} region" if "place" in facts else ""
+        facts.get("place", ""), f"in the {facts.get('place')} region" if "place" in facts else ""
     )
     if finding == "pituitary":
         return _sentence(rng, modality, content, _pick(rng, *seat))
@@ -215,10 +215,10 @@ def _lung_finding(task: str, finding: str, facts: Mapping[str, str], rng: np.ran
         return _pick(rng, "an enlarged heart between the lungs", "lungs beside an enlarged heart",
                      "cardiomegaly and clear lungs")  # fmt: skip
     if finding == "nodule":
-        size = _SIZES.get(facts.get("size"), "")
+        size = _SIZES.get(facts.get("size", ""), "")
         return _pick(rng, f"{_a(_join(size, 'round lung nodule'))} in {lung}", f"{_a(_join(size, 'nodule'))} in {lung}")
     if finding == "effusion":
-        sided = {"both": "bilateral", None: ""}.get(side, side)
+        sided = {"both": "bilateral", None: ""}.get(side, side or "")
         level = "below the lung" if task == "lung_xray" else "behind the lung"
         return _pick(rng, f"{_a(_join(sided, 'pleural effusion'))}", f"fluid {level} on {_sides(side)}",
                      f"lungs above {_a(_join(sided, 'pleural effusion'))}")  # fmt: skip

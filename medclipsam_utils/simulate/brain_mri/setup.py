@@ -49,7 +49,7 @@ def draw_setup(rng: np.random.Generator, plane: str) -> Setup:
     return Setup(
         sequence=_draw_sequence(rng, kind),
         scanner=Scanner(
-            matrix=tuple(int(GRID - lines) for lines in cropped),
+            matrix=(int(GRID - cropped[0]), int(GRID - cropped[1])),
             apodisation=rng.uniform(0.5 if kind == "FLAIR" else 0, 1),
             noise=rng.uniform(0.015, 0.06),
             shading=rng.uniform(0.02, 0.12),

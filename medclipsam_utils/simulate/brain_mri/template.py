@@ -71,13 +71,16 @@ def load_template() -> Template:
 
 def _read(name: str) -> np.ndarray:
     # nilearn's own loader resamples, and importing it takes seconds; its files are plain NIfTI.
-    folder = Path(find_spec("nilearn").submodule_search_locations[0]) / "datasets" / "data"
+    package = find_spec("nilearn")
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("nilearn, which holds the MNI152 template, is missing: pip install nilearn")
+    folder = Path(package.submodule_search_locations[0]) / "datasets" / "data"
     path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
     if not path.exists():
         raise FileNotFoundError(
             f"nilearn's MNI152 template is missing: {path}; reinstall nilearn (pip install nilearn)"
         )
-    return np.ascontiguousarray(np.asanyarray(nibabel.load(path).dataobj))
+    return np.ascontiguousarray(np.asanyarray(nibabel.Nifti1Image.from_filename(path).dataobj))
 
 
 def _ventricles(fluid: np.ndarray, depth: np.ndarray) -> np.ndarray:

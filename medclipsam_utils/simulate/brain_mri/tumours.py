@@ -251,8 +251,9 @@ def _pituitary(rng: np.random.Generator, site: Site) -> Tumour:
             lower, ellipse_radius(row - lift, col + lean * lift, 0.72 * size, 0.72 * size, 0, 2, outline)
         )
     coarse, fine = smooth_noise(rng, 30), smooth_noise(rng, 70)
-    cyst = ellipse_radius(row + rng.normal(0, 0.25) * size, col + rng.normal(0, 0.25) * size,
-                          *(rng.uniform(0.25, 0.6, 2) * size), rng.uniform(-1, 1))  # fmt: skip
+    cyst_row, cyst_col = row + rng.normal(0, 0.25) * size, col + rng.normal(0, 0.25) * size
+    cyst_height, cyst_width = rng.uniform(0.25, 0.6, 2) * size
+    cyst = ellipse_radius(cyst_row, cyst_col, cyst_height, cyst_width, rng.uniform(-1, 1))
     return Tumour(
         radius=radius,
         centre=(row, col),

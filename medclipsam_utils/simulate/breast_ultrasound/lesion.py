@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -82,7 +83,7 @@ def draw_lesion(rng: np.random.Generator, finding: str, tissue: Tissue, probe: P
         aspect = 1.0 + 0.12 * stretch if upright < 0.22 else 1.3 + 0.9 * stretch
         lobulated = rng.random() < 0.4
         outline = wavy_outline(rng, rng.uniform(0.06, 0.1) if lobulated else rng.uniform(0.01, 0.06), lobes=4)
-        kind = {
+        kind: dict[str, Any] = {
             "level_db": surrounding - (rng.uniform(12, 24) if cyst else rng.uniform(4, 12)),
             "texture_db": 1.5 if cyst else rng.uniform(1.5, 5),
             "strands": 0.0 if cyst else rng.uniform(0, 1.5),
@@ -201,7 +202,8 @@ def _nearby(lesion: Lesion, probe: Probe) -> tuple[tuple[slice, slice], np.ndarr
     near = (np.abs(row - lesion.row) < reach) & (np.abs(col - lesion.col) < reach)
     rows, cols = (np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
     where = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
-    return where, *(np.broadcast_to(place, near.shape)[where].astype(np.float32) for place in (row, col))
+    row, col = (np.broadcast_to(place, near.shape)[where].astype(np.float32) for place in (row, col))
+    return where, row, col
 
 
 def lesion_mask(lesion: Lesion, visible: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -10,6 +12,8 @@ from scipy import ndimage
 from ..fields import COLS, GRID, ROWS
 
 ROW, COL = ROWS[:, :1], COLS[:1]  # of the screen's pixels, as a column and a row that broadcast
+
+Place = TypeVar("Place", float, np.ndarray)  # of one point or of many
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Probe:
             return 2 * self.spread * (self.apex + self.depth / 2) / GRID
         return 2 * self.spread * (1 + self.depth / 2 / self.apex * (self.kind == "trapezoid")) / GRID
 
-    def to_beam(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def to_beam(self, row: Place, col: Place) -> tuple[Place, Place]:
         """Depth (0 at the face, 1 at the end) and beam (-1 leftmost, 1 rightmost) of screen positions."""
         dx = col - self._centre
         if self.kind == "sector":
@@ -61,7 +65,7 @@ class Probe:
         widening = 1 + down / self.apex if self.kind == "trapezoid" else 1.0
         return down / self.height, dx / (self.spread * widening)
 
-    def to_screen(self, depth: np.ndarray, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def to_screen(self, depth: Place, beam: Place) -> tuple[Place, Place]:
         """Row and column of positions in the beam grid; the inverse of :meth:`to_beam`."""
         if self.kind == "sector":
             radius, angle = self.apex + depth * self.depth, beam * self.spread
@@ -80,7 +84,7 @@ class Probe:
     def scan_convert(self, beam_image: np.ndarray) -> np.ndarray:
         """Carry a beam grid to the screen by linear interpolation; outside the field of view it means nothing."""
         depth, beam = self.to_beam(ROW, COL)
-        where = [GRID * depth - 0.5, GRID * (beam + 1) / 2 - 0.5]
+        where: Sequence[np.ndarray] = [GRID * depth - 0.5, GRID * (beam + 1) / 2 - 0.5]
         if self.kind == "rectangle":  # rows and columns one after the other, which is much faster
             return _stretch(_stretch(beam_image, where[0].ravel()).T, where[1].ravel()).T
         where = np.broadcast_arrays(*where)

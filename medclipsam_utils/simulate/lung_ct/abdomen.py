@@ -144,7 +144,7 @@ def _paint_bowel(
             x, y = rng.uniform(-0.65, 0.72), rng.uniform(-0.75, 0.12)
             radii = rng.uniform(8, 15, 2) * (rng.uniform(1.0, 1.9), 1.0)
         angle, content, gas, folds = rng.uniform(-1.2, 1.2), rng.uniform(5, 60), rng.uniform(), rng.uniform(0, 6.3)
-        shape = plane.ellipse(x * width, y * depth, *radii, angle)
+        shape = plane.ellipse(x * width, y * depth, radii[0], radii[1], angle)
         turn = np.arctan2(plane.y[shape.window] - y * depth, plane.x[shape.window] - x * width)
         loop = np.minimum(shape.depth + 1.2 * np.cos((5 if colon else 3) * turn + folds), cavity[shape.window])
         plane.paint(Patch(shape.window, loop), 50.0)

@@ -97,6 +97,7 @@ def _draw_chest_trunk(
     muscle -= np.interp(down, [0.1, 0.2, 0.5, 0.65], [0, 10, 10, 0]) * strength * both_bumps(-14, 9)  # the armpits
     muscle -= (5 + 3 * strength) * bump(90, 5)
     muscle = np.maximum(muscle, inner + 13)
+    breast: float
     woman, breast = rng.uniform() < 0.4, rng.uniform(14, 56) * np.interp(down, [0.3, 0.5, 0.75, 0.95], [0, 1, 1, 0.3])
     breast = float(breast) if woman else 0.0
     skin = ndimage.gaussian_filter1d(muscle, 6 * len(ANGLES) / 360, mode="wrap")  # fat levels the hollows

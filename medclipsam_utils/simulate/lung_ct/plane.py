@@ -200,7 +200,8 @@ class Plane:
 
     def _window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
         spans = zip(self.pixel_of(x, y), (self.frame.mm_row, self.frame.mm_col), strict=True)
-        return tuple(
+        rows, cols = (
             slice(*(int(np.clip(centre + sign * (reach / mm + 2) + (sign > 0), 0, GRID)) for sign in (-1, 1)))
             for centre, mm in spans
         )
+        return rows, cols

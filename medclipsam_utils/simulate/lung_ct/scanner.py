@@ -157,6 +157,8 @@ def _draw_window(rng: np.random.Generator, layout: str) -> tuple[str, float, flo
     usual = {"cropped": 0.2, "coarse": 0.22, "native": 0.5}[layout]
     pick, part, shift, scale = rng.uniform(), rng.uniform(), rng.uniform(-1, 1), rng.uniform(0.9, 1.1)
     if pick < usual:
+        level: float
+        width: float
         name, level, width = (("lung", -600, 1500), ("soft tissue", 40, 400), ("wide", -200, 1800))[
             int(np.searchsorted([0.4, 0.7], part))
         ]

@@ -32,7 +32,9 @@ class Trunk:
     bone_hu: float
 
 
-def draw_ribs(rng: np.random.Generator, inner: np.ndarray, front: float) -> tuple[tuple[float, ...], ...]:
+def draw_ribs(
+    rng: np.random.Generator, inner: np.ndarray, front: float
+) -> tuple[tuple[float, float, float, float], ...]:
     """Five to seven arcs a side, nearly alike on both; ``front`` is the angle before which there are none, degrees."""
     ribs = []
     count, start = int(rng.integers(5, 8)), rng.uniform(0, 1)

@@ -49,7 +49,7 @@ def project_abdomen(rng: np.random.Generator, frame: Frame) -> tuple[np.ndarray,
 
 def _add_viscera(total: np.ndarray, frame: Frame, rng: np.random.Generator, width: float) -> None:
     """Organs outlined by fat (liver, spleen, kidneys, psoas, bladder), and gas in the bowel."""
-    outlined = [
+    outlined: list[tuple[tuple[float, ...], tuple[float, ...], float]] = [
         ((-0.5 * width, -135, 20), (0.48 * width, 78, 16), 0.35),
         ((0.62 * width, -150, -20), (30, 48, 12), -0.3),
         ((-62, -62, -40), (28, 54, 9), -0.2),
@@ -58,9 +58,9 @@ def _add_viscera(total: np.ndarray, frame: Frame, rng: np.random.Generator, widt
         ((42, 5, -30), (20, 105, 9), -0.22),
         ((0, 165, 20), (42, 30, 16), 0.0),
     ]
-    for centre, axes, angle in outlined:
+    for centre, axes, tilt in outlined:
         centre = tuple(c + rng.normal(0, 5) for c in centre)
-        add_ellipsoid(total, frame, centre, axes, SOFT * rng.uniform(0.4, 1.0), angle)
+        add_ellipsoid(total, frame, centre, axes, SOFT * rng.uniform(0.4, 1.0), tilt)
     t = rng.uniform(0, 1, 34)
     path = np.array([0, 0.22, 0.3, 0.5, 0.7, 0.78, 0.93, 1.0])
     colon_x = np.interp(t, path, np.array([-0.62, -0.66, -0.55, 0.0, 0.58, 0.68, 0.6, 0.05]) * width)

@@ -63,7 +63,9 @@ class Frame:
         index = np.clip((self.y - _HEIGHTS[0]) * 2, 0, len(_HEIGHTS) - 1)
         object.__setattr__(self, "_height_index", index.astype(np.intp))
 
-    def pixels(self, x: np.ndarray, y: np.ndarray, z: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    def pixels(
+        self, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns (continuous) of points of the body in mm."""
         x, y = x + self.yaw * z, y + self.pitch * z
         cos, sin = np.cos(self.roll) / self.pixel_mm, np.sin(self.roll) / self.pixel_mm

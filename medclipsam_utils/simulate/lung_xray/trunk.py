@@ -50,7 +50,7 @@ def _add_airway(total: np.ndarray, frame: Frame, chest: Chest) -> None:
     length = np.clip((carina - y) / 6, 0, 1) * np.clip((y + chest.height * 0.5 + 90) / 30, 0, 1)
     total[where] -= SOFT * slice_chord(x / 9.0, 11.0) * length
     for side, steep in ((RIGHT, 0.9), (LEFT, 0.6)):
-        centre = (side * 16 - 2, carina + 4 + 10 * steep, 0)
+        centre: tuple[float, float, float] = (side * 16 - 2, carina + 4 + 10 * steep, 0)
         add_ellipsoid(total, frame, centre, (19, 6.5, 6), -SOFT, side * steep)
     for k, (across, down, size, flatness, tilt) in enumerate(chest.gas):
         wide, tall = 10 + 22 * size, (10 + 22 * size) * (0.45 + 0.4 * flatness)
@@ -61,7 +61,9 @@ def _add_airway(total: np.ndarray, frame: Frame, chest: Chest) -> None:
             add_ellipsoid(total, frame, centre, (0.8 * wide, 0.7 * tall, 0.8 * wide), -SOFT, 2 * tilt - 1)
 
 
-def _add_level_gas(total: np.ndarray, frame: Frame, centre: tuple, semi_axes: tuple) -> None:
+def _add_level_gas(
+    total: np.ndarray, frame: Frame, centre: tuple[float, float, float], semi_axes: tuple[float, float, float]
+) -> None:
     where = frame.window(*centre[:2], max(semi_axes[:2]))
     x, y = frame.x[where], frame.y[where]
     gas = ellipsoid_chord(x, y, centre[:2], semi_axes)
