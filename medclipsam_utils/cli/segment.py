@@ -82,14 +82,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _outputs(options: argparse.Namespace, volume: bool) -> list[Path]:
     """Choose a path for each mask, in folders that exist."""
-    from ..images.names import picture_stem
+    from ..images.names import image_stem
 
     if options.output and len(options.text) < 2:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         return [options.output]
     folder = options.output or Path()
     folder.mkdir(parents=True, exist_ok=True)
-    stem = picture_stem(options.image.name) or options.image.stem
+    stem = image_stem(options.image.name) or options.image.stem
     words = [re.sub(r"\W+", "_", text).strip("_") for text in options.text or [Path(options.task).stem]]
     names = [f"{stem}_{word}" for word in words]
     if len(set(names)) < len(names):

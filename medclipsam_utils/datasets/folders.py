@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from ..images import read_image, read_mask
-from ..images.names import EXTENSIONS, picture_stem, some
+from ..images.names import EXTENSIONS, image_stem, some
 from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor
 
 
@@ -25,7 +25,7 @@ class MaskFolder(ItemDataset):
 
     A stem is the name without its extension (``.nii.gz`` counts as one), so that ``a.jpg`` and ``a.png`` are
     partners. Stems are compared exactly: ``A`` is not ``a``; extensions in any case. Hidden files, folders, and files
-    that are not pictures by their extension (``Thumbs.db``, ``notes.txt``) are ignored; files without extension count
+    that are not images by their extension (``Thumbs.db``, ``notes.txt``) are ignored; files without extension count
     as DICOM, as in clinical exports. Every format of :func:`~medclipsam_utils.images.read_image` can be read; of a
     volume the middle axial slice is used.
 
@@ -58,7 +58,7 @@ class MaskFolder(ItemDataset):
             transform: from item to item.
 
         Raises:
-            ValueError: a folder is missing or has no pictures, a stem occurs twice in a folder, or a file has no
+            ValueError: a folder is missing or has no images, a stem occurs twice in a folder, or a file has no
                 partner; the message lists them.
         """
         super().__init__(size, transform)
@@ -72,7 +72,7 @@ class MaskFolder(ItemDataset):
                 f"{self.root} has no folder {' and no folder '.join(lacking)} ({there}): the layout is {split}_images/ "
                 f"and {split}_masks/, with files of the same stem in both"
             )
-        (images, ignored_images), (masks, ignored_masks) = (_pictures(folder) for folder in folders)
+        (images, ignored_images), (masks, ignored_masks) = (_images(folder) for folder in folders)
         without_mask = [path for stem, path in images.items() if stem not in masks]
         without_image = [path for stem, path in masks.items() if stem not in images]
         if without_mask or without_image:
@@ -111,26 +111,26 @@ class MaskFolder(ItemDataset):
         }
 
 
-def _pictures(folder: Path) -> tuple[dict[str, Path], list[str]]:
+def _images(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Files by stem in alphabetical order, and the names that were ignored because of their extension."""
-    pictures: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     ignored = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
-        stem = picture_stem(path.name)
+        stem = image_stem(path.name)
         if stem is None:
             ignored.append(path.name)
-        elif stem in pictures:
+        elif stem in images:
             raise ValueError(
-                f"{folder} has {pictures[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
+                f"{folder} has {images[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
                 "one, because it is not clear which is meant"
             )
         else:
-            pictures[stem] = path
-    if not pictures:
+            images[stem] = path
+    if not images:
         raise ValueError(
-            f"{folder} has no pictures{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
+            f"{folder} has no images{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
             f"{', '.join(EXTENSIONS)} or DICOM files without extension"
         )
-    return pictures, ignored
+    return images, ignored

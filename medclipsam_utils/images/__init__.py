@@ -1,7 +1,7 @@
-"""Reading and writing pictures at the edge: PNG, JPEG, TIFF, DICOM and NIfTI in, masks out.
+"""Reading and writing images at the edge: PNG, JPEG, TIFF, DICOM and NIfTI in, masks out.
 
 Everything behind :func:`read_image` works on one kind of array, uint8 [H, W, 3]. What a file *is* is decided by its
-first bytes, because DICOM files often have no extension and exported pictures often have the wrong one. What cannot
+first bytes, because DICOM files often have no extension and exported images often have the wrong one. What cannot
 be read raises one :class:`ImageError` that names the file, the reason and what to do about it.
 
 From a DICOM file only the pixels, the spacing, the modality and the window are read: no name, number or date of a

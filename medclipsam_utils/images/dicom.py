@@ -22,7 +22,7 @@ _DECODERS = 'Install more decoders: pip install "pylibjpeg[all]"'
 
 
 def read_dicom(path: Path, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
-    """Read one frame; see :func:`medclipsam_utils.images.read_image`."""
+    """Read one frame of a DICOM file; see :func:`medclipsam_utils.images.read_image`."""
     with decoding(path, "this DICOM header cannot be read", "The file is damaged or cut short: export it again"):
         dataset = read_header(path)
         _check_header(path, dataset)
@@ -31,11 +31,11 @@ def read_dicom(path: Path, window: tuple[float, float] | None, frame: int | None
         check_size(path, dataset.Rows, dataset.Columns)
     stored = _decode(path, dataset, chosen)
     with decoding(
-        path, "the picture's grey scale or look-up tables are inconsistent", "Export the file again, or as PNG"
+        path, "the image's grey scale or look-up tables are inconsistent", "Export the file again, or as PNG"
     ):
         if stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
             if window is not None:
-                raise image_error(path, "this is a colour picture, which has no window", "Leave window out")
+                raise image_error(path, "this is a colour image, which has no window", "Leave window out")
             pixels, used = _colours(path, stored, dataset), None
         else:
             check_finite(path, stored)
@@ -56,13 +56,13 @@ def _check_header(path: Path, dataset: Dataset) -> None:
 
 
 def _decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
-    """Stored values [H, W], or colours [H, W, 3] in RGB, of one frame."""
+    """Decode one frame: stored values [H, W], or colours [H, W, 3] in RGB."""
     with decoding(path, "the transfer syntax of this DICOM file cannot be read", "Export the file again"):
         syntax = UID(dataset.file_meta.TransferSyntaxUID)
         try:
             decoder = get_decoder(syntax)
         except NotImplementedError:
-            reason = f"its transfer syntax ({syntax.name}) is not a way to store single pictures"
+            reason = f"its transfer syntax ({syntax.name}) is not a way to store single images"
             raise image_error(path, reason, "Export a frame of it as PNG") from None
     if not decoder.is_available:
         raise image_error(path, f"the pixels are compressed as {syntax.name}, without a decoder here", _DECODERS)
@@ -76,7 +76,7 @@ def _decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
 
 
 def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """uint8 [H, W, 3]; the full range of the stored bits."""
+    """Bring colours [H, W, 3], or palette indices [H, W], to uint8 [H, W, 3]; the stored bits keep their full range."""
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         colours = apply_color_lut(stored, dataset)
         bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
@@ -86,5 +86,5 @@ def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
         colours, bits = stored, dataset.BitsStored
     if colours.shape[2] != 3 or not np.issubdtype(colours.dtype, np.unsignedinteger):
         reason = f"colours of photometric interpretation {dataset.PhotometricInterpretation}"
-        raise image_error(path, f"{reason} are not supported", "Export the picture as PNG")
+        raise image_error(path, f"{reason} are not supported", "Export the image as PNG")
     return colours.copy() if bits == 8 and colours.dtype == np.uint8 else to_uint8(colours / (2.0**bits - 1))

@@ -16,7 +16,10 @@ from .intensity import apply_window, percentile_window, to_uint8
 def grey_levels(
     stored: np.ndarray, dataset: Dataset, frame: int, window: tuple[float, float] | None
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """uint8 [H, W] of ``stored`` [H, W], and the window used (None: a look-up table, or 8-bit values as they are)."""
+    """Turn stored values [H, W] into grey levels, uint8 [H, W], and return the window used with them.
+
+    The window is None where a look-up table was used, or where 8-bit values stayed as they are.
+    """
     padding = _is_padding(stored, dataset)
     values, changed = _modality_values(stored, dataset, frame)
     if window is not None:
@@ -32,8 +35,10 @@ def grey_levels(
     return grey, window
 
 
-def _windowed(values, dataset, frame, changed, padding) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Through the file's first window; without one, 8-bit values as they are and others by percentiles."""
+def _windowed(
+    values: np.ndarray, dataset: Dataset, frame: int, changed: bool, padding: np.ndarray
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Apply the file's first window; without one, keep 8-bit values as they are and stretch others by percentiles."""
     for group in groups(dataset, frame, "FrameVOILUTSequence"):
         centres, widths = numbers(group, "WindowCenter"), numbers(group, "WindowWidth")
         if not centres or not widths or widths[0] <= 0:
@@ -57,7 +62,7 @@ def _windowed(values, dataset, frame, changed, padding) -> tuple[np.ndarray, tup
 
 
 def _modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[np.ndarray, bool]:
-    """Values in the modality's units (Hounsfield for CT), and whether that changed them."""
+    """Return the values in the modality's units (Hounsfield for CT), and whether that changed them."""
     if dataset.get("ModalityLUTSequence"):
         table, first, _ = _look_up_table(dataset.ModalityLUTSequence[0], dataset)
         return _look_up(stored, table, first), True
@@ -75,7 +80,7 @@ def _modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[
 
 
 def _look_up_table(item: Dataset, dataset: Dataset) -> tuple[np.ndarray, int, int]:
-    """A table's entries, the value mapped to the first, and the bits of an entry."""
+    """Return a table's entries, the value mapped to the first, and the number of bits per entry."""
     n_entries, first, bits = (int(number) for number in numbers(item, "LUTDescriptor"))
     n_entries = n_entries % 2**16 or 2**16
     data = item.LUTData
@@ -93,7 +98,7 @@ def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """bool [H, W]: pixels outside the picture proper (PS3.3 C.7.5.1.1.2).
+    """Find the pixels outside the image proper, bool [H, W] (PS3.3 C.7.5.1.1.2).
 
     The limits are 16 bits, which many files mark as unsigned although the pixels are signed, or the other way round.
     """

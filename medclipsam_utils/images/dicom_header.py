@@ -1,9 +1,10 @@
-"""The few elements of a DICOM header that a picture needs, and nothing that identifies a patient."""
+"""The few elements of a DICOM header that an image needs, and nothing that identifies a patient."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
@@ -30,7 +31,7 @@ _CENTIMETRES = 3  # Physical Units
 
 
 def read_header(path: Path) -> Dataset:
-    """The wanted elements of a file. A missing transfer syntax (old files have none) is the one pydicom guessed."""
+    """Read the wanted elements of a file. Where it names no transfer syntax, as old files do, pydicom guesses one."""
     dataset = pydicom.dcmread(path, force=True, specific_tags=WANTED)
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
@@ -42,23 +43,23 @@ def read_header(path: Path) -> Dataset:
 
 
 def modality(dataset: Dataset) -> str | None:
-    """The modality code, or None if there is none that looks like a code."""
+    """Return the modality code, or None if there is none that looks like a code."""
     code = str(dataset.get("Modality") or "")
     return code if re.fullmatch(r"[A-Z]{2,16}", code) else None
 
 
 def groups(dataset: Dataset, frame: int, sequence: str) -> list[Dataset]:
-    """Where a value may be: this frame's functional group, the one of all frames, and the data set itself."""
-    found = []
+    """List where a value may be: this frame's functional group, the one of all frames, and the data set itself."""
+    candidates = []
     for outer, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
         items = dataset.get(outer) or []
         inner = items[index].get(sequence) if index < len(items) else None
-        found += [inner[0]] if inner else []
-    return [*found, dataset]
+        candidates += [inner[0]] if inner else []
+    return [*candidates, dataset]
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """The finite numbers of an element; an empty list if it is missing or says something else."""
+    """Return the finite numbers of an element; an empty list if it is missing or says something else."""
     try:
         value = dataset.get(keyword)
         values = [] if value is None else value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
@@ -69,11 +70,14 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
 
 
 def spacing_mm(dataset: Dataset, frame: int) -> tuple[float, float] | None:
-    """(row, column) spacing: in the patient if known, else at the detector, else of the film, else of the ultrasound.
+    """Find the spacing in mm, (between rows, between columns), or None where the file does not say.
+
+    It is the one in the patient if known, else at the detector, else of the film, else of the ultrasound image.
 
     Ultrasound regions count if they are two-dimensional, are measured in centimetres, and agree.
     """
-    candidates = [numbers(group, "PixelSpacing") for group in groups(dataset, frame, "PixelMeasuresSequence")]
+    measures = groups(dataset, frame, "PixelMeasuresSequence")
+    candidates: list[Sequence[float]] = [numbers(group, "PixelSpacing") for group in measures]
     candidates += [numbers(dataset, keyword) for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing")]
     regions = {
         tuple(10 * abs(number) for axis in "YX" for number in numbers(region, f"PhysicalDelta{axis}"))
@@ -82,4 +86,4 @@ def spacing_mm(dataset: Dataset, frame: int) -> tuple[float, float] | None:
         and region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES
     }
     candidates += regions if len(regions) == 1 else []
-    return next((tuple(pair) for pair in candidates if len(pair) == 2 and min(pair) > 0), None)
+    return next(((pair[0], pair[1]) for pair in candidates if len(pair) == 2 and min(pair) > 0), None)

@@ -1,4 +1,4 @@
-"""One kind of error for everything that can be wrong with a picture file."""
+"""One kind of error for everything that can be wrong with an image file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL.Image import DecompressionBombError
 
 MAX_PIXELS = 2**27
-"""Largest picture that is read: 134 million pixels. More is a damaged header, an attack, or a slide to be cropped."""
+"""The largest image that is read: 134 million pixels. More is a damaged header, an attack, or a slide to be cropped."""
 
 _LOGGERS = (
     *("nibabel.global", "tifffile", "PIL.TiffImagePlugin"),
@@ -21,25 +21,29 @@ _LOGGERS = (
 
 
 class ImageError(ValueError):
-    """A picture cannot be read or a mask cannot be written; the message names the file, the reason and a remedy."""
+    """An image cannot be read or a mask cannot be written; the message names the file, the reason and a remedy."""
 
 
 def image_error(path: Path, reason: str, remedy: str) -> ImageError:
-    """The error ``<path>: <reason>. <remedy>.``"""
+    """Make the error ``<path>: <reason>. <remedy>.``"""
     return ImageError(f"{path}: {reason}. {remedy}.")
 
 
 def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse pictures without pixels and pictures too large for memory, before anything is decoded."""
+    """Refuse images without pixels and images too large for memory, before anything is decoded."""
     if height < 1 or width < 1:
-        raise image_error(path, f"the picture is {height} × {width} pixels", "Export it again, with pixels")
+        raise image_error(path, f"the image is {height} × {width} pixels", "Export it again, with pixels")
     if height * width > MAX_PIXELS:
-        reason = f"the picture is {height} × {width} pixels, more than {MAX_PIXELS:,}"
+        reason = f"the image is {height} × {width} pixels, more than {MAX_PIXELS:,}"
         raise image_error(path, reason, "Crop it or scale it down first")
 
 
 def choose_frame(path: Path, frame: int | None, n_frames: int, default: int, name: str = "frame") -> int:
-    """``frame``, or ``default`` if it is None; out of range is an error."""
+    """Return ``frame``, or ``default`` if it is None.
+
+    Raises:
+        ImageError: there are no frames, or not this one.
+    """
     if n_frames < 1:
         raise image_error(path, f"it says it has {n_frames} {name}s", "It is damaged or cut short: export it again")
     if frame is None:
@@ -71,7 +75,7 @@ def decoding(path: Path, reason: str, remedy: str) -> Iterator[None]:
     except MemoryError:
         raise image_error(path, "it does not fit into memory", "Crop it or scale it down first") from None
     except DecompressionBombError:
-        reason = f"the picture has more than {MAX_PIXELS:,} pixels"
+        reason = f"the image has more than {MAX_PIXELS:,} pixels"
         raise image_error(path, reason, "Crop it or scale it down first") from None
     except Exception as error:
         raise image_error(path, f"{reason} ({type(error).__name__})", remedy) from None

@@ -21,11 +21,16 @@ GZIP = b"\x1f\x8b"
 
 
 def sniff(path: Path) -> str:
-    """``"PNG"``, ``"JPEG"``, ``"TIFF"``, ``"DICOM"`` or ``"NIfTI"``; an :class:`ImageError` for anything else."""
+    """Return ``"PNG"``, ``"JPEG"``, ``"TIFF"``, ``"DICOM"`` or ``"NIfTI"``.
+
+    Raises:
+        ImageError: the file is anything else, empty, or no regular file.
+        OSError: it cannot be opened.
+    """
     if path.is_dir():
         raise image_error(path, "this is a folder", "Give one of the files in it")
     if path.exists() and not path.is_file():
-        raise image_error(path, "this is not a regular file", "Copy the picture to a file first")
+        raise image_error(path, "this is not a regular file", "Copy the image to a file first")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
@@ -63,7 +68,7 @@ def _is_nifti(path: Path, head: bytes) -> bool:
 
 
 def _starts_like_dicom(head: bytes) -> bool:
-    """Old DICOM files lack the preamble: they start with an element of group 2 or 8 of a plausible length."""
+    """Recognise old DICOM files, which lack the preamble: they start with an element of group 2 or 8, not too long."""
     if len(head) < 8:
         return False
     for order in "<>":

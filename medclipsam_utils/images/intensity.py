@@ -1,10 +1,11 @@
-"""From stored values to the 256 grey levels of a picture: windows.
+"""From stored values to the 256 grey levels of an image: windows.
 
 A window (c, w) maps v to 255 · clip((v − (c − w/2)) / w, 0, 1), rounded (DICOM PS3.3 C.11.2.1.3.2, ``LINEAR_EXACT``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from .errors import image_error
 PERCENTILES = (0.5, 99.5)
 
 
-def check_window(path: Path, window) -> tuple[float, float] | None:
-    """``window`` as two floats; an :class:`ImageError` unless it is None or a finite centre and a positive width."""
+def check_window(path: Path, window: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return the window as two floats, or None for None.
+
+    Raises:
+        ImageError: the window is not a finite centre and a finite positive width.
+    """
     if window is None:
         return None
     remedy = "Give (centre, width) with a positive width, for example (40, 400)"
@@ -29,7 +34,7 @@ def check_window(path: Path, window) -> tuple[float, float] | None:
 
 
 def check_finite(path: Path, values: np.ndarray) -> None:
-    """Refuse NaN and infinity: which grey they should get is not for a reader to guess."""
+    """Refuse NaN and infinity: a program that reads a file must not guess which grey they should get."""
     if not np.issubdtype(values.dtype, np.floating) or np.isfinite(float(values.max()) - float(values.min())):
         return
     n_bad = int(values.size - np.isfinite(values).sum())
@@ -39,10 +44,10 @@ def check_finite(path: Path, values: np.ndarray) -> None:
 
 
 def percentile_window(values: np.ndarray) -> tuple[float, float]:
-    """The window between the 0.5th and 99.5th percentiles of ``values`` (any shape, finite, not empty).
+    """Return the window between the 0.5th and 99.5th percentiles of ``values`` (any shape, finite, not empty).
 
     Where these coincide (a small structure on an even background) it is the window between the extremes; a constant
-    picture gives a window of width 1 above it, which shows it black.
+    image gives a window of width 1 above it, which shows it black.
     """
     low, high = (float(value) for value in np.percentile(values, PERCENTILES))
     if low == high:

@@ -1,4 +1,4 @@
-"""The one kind of picture that the rest of the package works on."""
+"""What :func:`~medclipsam_utils.images.read_image` returns: the pixels, and what the file says about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .volume import VolumeSlice
 
 @dataclass(frozen=True, eq=False)
 class MedicalImage:
-    """A picture and what is known about it. A notebook shows it as a picture.
+    """An image and what its file says about it. A notebook displays it.
 
     Attributes:
         pixels: uint8 [H, W, 3], rows from the top.
@@ -26,7 +26,7 @@ class MedicalImage:
         modality: DICOM code, for example ``"CT"``, ``"MR"``, ``"US"``, ``"DX"``; None where unknown.
         window: the (centre, width) through which values became grey levels, in the file's units; None if they were
             taken as they are, came through a look-up table, or are colours.
-        frame: which of ``n_frames`` this is, from 0.
+        frame: which of ``n_frames`` this is, counted from 0.
         n_frames: number of frames (DICOM) or pages (TIFF); 1 for NIfTI.
         volume: for NIfTI, where in the volume the slice lies; otherwise None.
     """

@@ -10,30 +10,30 @@ from pathlib import Path
 EXTENSIONS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
 
-def picture_names(folder: Path, ignore: Path | None = None) -> list[str]:
-    """Pictures of a folder and its subfolders, as paths relative to it with ``/``, in alphabetical order.
+def image_names(folder: Path, ignore: Path | None = None) -> list[str]:
+    """List the images of a folder and its subfolders, as paths relative to it with ``/``, in alphabetical order.
 
-    :class:`~medclipsam_utils.datasets.MaskFolder` says what counts as a picture. The folder ``ignore`` is not looked
+    :class:`~medclipsam_utils.datasets.MaskFolder` says what counts as an image. The folder ``ignore`` is not looked
     into.
 
     Raises:
-        ValueError: there is no such folder, or no picture in it.
+        ValueError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: give one with pictures in it")
+        raise ValueError(f"{folder} is no folder: give one with images in it")
     left_out, names = ignore and ignore.resolve(), []
     for place, inner, files in os.walk(folder):
         here = Path(place)
         inner[:] = [name for name in inner if not name.startswith(".") and (here / name).resolve() != left_out]
-        pictures = [name for name in files if not name.startswith(".") and picture_stem(name) is not None]
-        names += [(here / name).relative_to(folder).as_posix() for name in pictures]
+        images = [name for name in files if not name.startswith(".") and image_stem(name) is not None]
+        names += [(here / name).relative_to(folder).as_posix() for name in images]
     if not names:
-        raise ValueError(f"{folder} has no pictures: it should hold {', '.join(EXTENSIONS)}")
+        raise ValueError(f"{folder} has no images: it should hold {', '.join(EXTENSIONS)}")
     return sorted(names)
 
 
-def picture_stem(name: str) -> str | None:
-    """A file's name without the extension of a picture; None if the extension is not a picture's.
+def image_stem(name: str) -> str | None:
+    """Return a file's name without the extension of an image; None if the extension is not an image's.
 
     ``1.2.840.113619.2`` is the name of a DICOM file and has no extension.
     """
@@ -44,7 +44,7 @@ def picture_stem(name: str) -> str | None:
 
 
 def some(names: Iterable[str | Path], limit: int = 5) -> str:
-    """The first few names for a message, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    """List the first few names for a message, and say how many more there are."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

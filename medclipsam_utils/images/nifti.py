@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 through nibabel: one slice of a volume as a picture, and a mask back into a volume."""
+"""NIfTI-1 and NIfTI-2 through nibabel: one slice of a volume as an image, and a mask back into a volume."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import gzip
 import io
 import math
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.arrayproxy import ArrayProxy
 
 from .errors import check_size, choose_frame, decoding, image_error
 from .formats import GZIP
 from .intensity import apply_window, check_finite, grey_to_rgb, percentile_window
 from .medical_image import MedicalImage
-from .volume import PLANES, VolumeSlice, n_slices, picture_axes
+from .volume import PLANES, VolumeSlice, image_axes, n_slices
 
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -26,10 +26,10 @@ _NIFTI1_MAX_SIZE = 32767
 def read_nifti(
     path: Path, window: tuple[float, float] | None, plane: str | None, slice_index: int | None
 ) -> MedicalImage:
-    """Read one slice; see :func:`medclipsam_utils.images.read_image`."""
+    """Read one slice of a NIfTI volume; see :func:`medclipsam_utils.images.read_image`."""
     remedy = "The file is damaged or cut short: copy or export it again"
     with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
-        stream = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
+        stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
         file.seek(0)
         volume = _open(stream)
         _check_volume(path, volume)
@@ -38,7 +38,7 @@ def read_nifti(
         n = n_slices(volume.shape, affine, plane)
         chosen = choose_frame(path, slice_index, n, default=n // 2, name=f"{plane} slice")
         where = VolumeSlice(volume.shape, affine, plane, chosen, _space(volume.header), _unit(volume.header))
-        check_size(path, *where.picture_shape)
+        check_size(path, *where.image_shape)
         values = where.displayed(where.stored(_complete(path, stream, volume).dataobj))
         check_finite(path, values)
         if window is None:
@@ -50,7 +50,7 @@ def read_nifti(
 
 
 def mask_volume(mask: np.ndarray, where: VolumeSlice) -> bytes:
-    """A NIfTI file (not zipped) of ``where.shape``, uint8, 1 where ``mask`` (bool [H, W]) is true in its slice.
+    """Make a NIfTI file (not zipped) of ``where.shape``, uint8, 1 where ``mask`` (bool [H, W]) is true in its slice.
 
     The header says that 0 to 1 is to be displayed, and nothing else but shape, world space and unit.
     """
@@ -67,8 +67,8 @@ def mask_volume(mask: np.ndarray, where: VolumeSlice) -> bytes:
     return volume.to_bytes()
 
 
-def _open(stream: BinaryIO) -> nibabel.Nifti1Image:
-    """The volume at the start of ``stream``; its voxels are read when they are asked for."""
+def _open(stream: io.BufferedIOBase) -> nibabel.Nifti1Image:
+    """Open the volume at the start of ``stream``; its voxels are read when they are asked for."""
     header_size = int.from_bytes(stream.read(4), "little")
     stream.seek(0)
     nifti2 = header_size in (540, int.from_bytes((540).to_bytes(4, "big"), "little"))
@@ -95,27 +95,28 @@ def _check_volume(path: Path, volume: nibabel.Nifti1Image) -> None:
         raise image_error(path, "the affine does not say where the voxels lie", remedy)
 
 
-def _complete(path: Path, stream: BinaryIO, volume: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
-    """``volume`` after a check that the file holds all its voxels.
+def _complete(path: Path, stream: io.BufferedIOBase, volume: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
+    """Return ``volume`` after a check that the file holds all its voxels.
 
     A zipped file is unpacked once, into memory, and to its end, where the checksum is.
     """
+    assert isinstance(volume.dataobj, ArrayProxy)  # what every image has that nibabel reads
     n_bytes = volume.dataobj.offset + math.prod(volume.shape) * volume.get_data_dtype().itemsize
     if isinstance(stream, gzip.GzipFile):
         stream.seek(0)
         unpacked = stream.read(n_bytes)
         stream.read(1)
-        found, volume = len(unpacked), type(volume).from_stream(io.BytesIO(unpacked))
+        n_present, volume = len(unpacked), type(volume).from_stream(io.BytesIO(unpacked))
     else:
-        found = path.stat().st_size
-    if found < n_bytes:
-        reason = f"the file is cut short: {found:,} of {n_bytes:,} bytes"
+        n_present = path.stat().st_size
+    if n_present < n_bytes:
+        reason = f"the file is cut short: {n_present:,} of {n_bytes:,} bytes"
         raise image_error(path, reason, "Copy or download it again")
     return volume
 
 
 def _only_plane(shape: tuple[int, ...], affine: np.ndarray) -> str:
-    """The plane of a volume that is a single slice; axial for every other volume."""
+    """Return the plane of a volume that is a single slice; axial for every other volume."""
     single = [plane for plane in PLANES if n_slices(shape, affine, plane) == 1]
     return single[0] if len(single) == 1 else "axial"
 
@@ -126,16 +127,16 @@ def _header_window(header: nibabel.Nifti1Header) -> tuple[float, float] | None:
 
 
 def _space(header: nibabel.Nifti1Header) -> int:
-    """The code of the transform that nibabel's affine comes from; 2 (aligned) where the file has none."""
+    """Return the code of the transform that nibabel's affine comes from; 2 (aligned) where the file has none."""
     return int(header["sform_code"]) or int(header["qform_code"]) or 2
 
 
 def _unit(header: nibabel.Nifti1Header) -> str:
-    """The unit of length, from the lowest three bits; the others are about time."""
+    """Return the unit of length, from the lowest three bits; the others are about time."""
     return _UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
 
 
 def _spacing_mm(where: VolumeSlice) -> tuple[float, float]:
     sizes = voxel_sizes(where.affine) * _MM_PER_UNIT[where.unit]
-    (row_axis, _), (column_axis, _), _ = picture_axes(where.affine, where.plane)
+    (row_axis, _), (column_axis, _), _ = image_axes(where.affine, where.plane)
     return float(sizes[row_axis]), float(sizes[column_axis])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from pathlib import Path
+from typing import SupportsIndex
 
 from .dicom import read_dicom
 from .errors import decoding, image_error
@@ -24,15 +25,15 @@ def read_image(
     plane: str | None = None,
     slice_index: int | None = None,
 ) -> MedicalImage:
-    """Read one picture as uint8 [H, W, 3], whatever the file format.
+    """Read one image as uint8 [H, W, 3], whatever the file format.
 
     How values become grey levels 0 to 255, in this order of preference:
 
     1. ``window``, if given;
     2. what the file asks for: the VOI LUT or first window of a DICOM file, ``cal_min`` and ``cal_max`` of NIfTI;
     3. 8-bit values are kept as they are;
-    4. anything else (16-bit and float pictures, DICOM without a window) is stretched between its 0.5th and 99.5th
-       percentiles, or its extremes where these coincide; a constant picture becomes black. DICOM pixel padding does
+    4. anything else (16-bit and float images, DICOM without a window) is stretched between its 0.5th and 99.5th
+       percentiles, or its extremes where these coincide; a constant image becomes black. DICOM pixel padding does
        not count and is black.
 
     Colour of more than 8 bits keeps its full range. Transparency is composited on black. EXIF orientation is honoured.
@@ -43,7 +44,7 @@ def read_image(
             DICOM, the first page of TIFF (later pages are often thumbnails).
         window: (centre, width) in the file's units (Hounsfield units for CT): values at or below centre - width / 2
             become black and values at or above centre + width / 2 white (in MONOCHROME1 DICOM, whose low values are
-            meant to be bright, the other way round). Only for grey pictures.
+            meant to be bright, the other way round). Only for grey images.
         plane: NIfTI only: ``"axial"``, ``"coronal"`` or ``"sagittal"`` of the closest anatomical orientation. Default:
             axial, or for a volume that is a single slice the plane in which it lies. Shown in radiological convention:
             patient's right on the left; anterior up in axial; superior up and, in sagittal, anterior on the left.
@@ -51,7 +52,7 @@ def read_image(
             end. Default: the middle.
 
     Returns:
-        The picture and what is known about it, see :class:`MedicalImage`.
+        The image and what its file says about it, see :class:`MedicalImage`.
 
     Raises:
         ImageError: the file is missing, empty, damaged, of another format, without a decoder, has values that are not
@@ -73,7 +74,8 @@ def read_image(
     return read_dicom(path, window, frame) if kind == "DICOM" else read_raster(path, kind, window, frame)
 
 
-def _index(path: Path, name: str, value) -> int | None:
+def _index(path: Path, name: str, value: SupportsIndex | None) -> int | None:
+    """Return a whole number as int, or None for None."""
     if value is None:
         return None
     try:

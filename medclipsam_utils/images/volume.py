@@ -1,4 +1,4 @@
-"""Where a slice lies in a volume: from voxel axes to a picture in radiological convention, and back.
+"""Where a slice lies in a volume: from voxel axes to an image in radiological convention, and back.
 
 Voxel axes may point anywhere; the affine says where. The closest anatomical axes (x to the patient's right, y to
 anterior, z to superior: RAS+) decide which voxel axis is which, without resampling.
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayLike
 
 PLANES = {"axial": (1, 0, 2), "coronal": (2, 0, 1), "sagittal": (2, 1, 0)}
-"""For each plane the axes of RAS+ that run along a picture's columns (downwards), along its rows, and across it."""
+"""For each plane the axes of RAS+ that run along an image's columns (downwards), along its rows, and across it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +24,9 @@ class VolumeSlice:
         shape: the volume's shape as stored: two or three voxel axes, perhaps followed by ones.
         affine: float64 [4, 4], voxel indices (i, j, k, 1) to world coordinates in RAS+.
         plane: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
-        slice_index: from 0 at the inferior, posterior or left end.
+        slice_index: counted from 0 at the inferior, posterior or left end.
         space: NIfTI code of the world space (1 scanner, 2 aligned, 3 Talairach, 4 MNI).
-        unit: of the world coordinates: ``"mm"``, ``"meter"``, ``"micron"`` or ``"unknown"``.
+        unit: unit of the world coordinates, ``"mm"``, ``"meter"``, ``"micron"`` or ``"unknown"``.
     """
 
     shape: tuple[int, ...]
@@ -41,41 +42,42 @@ class VolumeSlice:
         return n_slices(self.shape, self.affine, self.plane)
 
     @property
-    def picture_shape(self) -> tuple[int, int]:
-        """Height and width of the slice as a picture."""
-        (row_axis, _), (column_axis, _), _ = picture_axes(self.affine, self.plane)
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the slice as an image."""
+        (row_axis, _), (column_axis, _), _ = image_axes(self.affine, self.plane)
         return (*self.shape, 1)[row_axis], (*self.shape, 1)[column_axis]
 
-    def stored(self, volume):
-        """The slice of ``volume`` (an array, or nibabel's proxy of one) as it is stored: two voxel axes, in order."""
+    def stored(self, volume: ArrayLike) -> np.ndarray:
+        """Return the slice of ``volume`` (an array, or nibabel's proxy of one) as stored: two voxel axes, in order."""
         if len(volume.shape) == 2:
             volume = np.asarray(volume)[..., None]
-        _, _, (axis, grows) = picture_axes(self.affine, self.plane)
+        _, _, (axis, grows) = image_axes(self.affine, self.plane)
         index = [slice(None)] * 3 + [0] * (len(volume.shape) - 3)
         index[axis] = self.slice_index if grows else self.n_slices - 1 - self.slice_index
         return volume[tuple(index)]
 
     def displayed(self, stored: np.ndarray) -> np.ndarray:
-        """A view of a stored slice as a picture [H, W].
+        """Return a view of a stored slice as an image [H, W].
 
         Downwards it runs to posterior or inferior, to the right it runs to the patient's left or to posterior: in
         every case against RAS+.
         """
-        (row_axis, row_grows), (column_axis, column_grows), _ = picture_axes(self.affine, self.plane)
-        picture = stored if row_axis < column_axis else stored.T
-        return picture[:: -1 if row_grows else 1, :: -1 if column_grows else 1]
+        (row_axis, row_grows), (column_axis, column_grows), _ = image_axes(self.affine, self.plane)
+        image = stored if row_axis < column_axis else stored.T
+        return image[:: -1 if row_grows else 1, :: -1 if column_grows else 1]
 
 
-def picture_axes(affine: np.ndarray, plane: str) -> tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]:
-    """The voxel axes (downwards, to the right, across) of a plane, each with whether its index grows along RAS+.
+def image_axes(affine: np.ndarray, plane: str) -> tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]:
+    """Return the voxel axes (downwards, to the right, across) of a plane, each with whether its index grows along RAS+.
 
     ``affine`` is float64 [4, 4]; a singular one gives a ValueError.
     """
     orientation = nibabel.io_orientation(affine)  # for each voxel axis: its axis of RAS+, and +1 or -1
     voxel_axes = [int(np.flatnonzero(orientation[:, 0] == axis).item()) for axis in PLANES[plane]]
-    return tuple((axis, bool(orientation[axis, 1] > 0)) for axis in voxel_axes)
+    down, right, across = ((axis, bool(orientation[axis, 1] > 0)) for axis in voxel_axes)
+    return down, right, across
 
 
 def n_slices(shape: tuple[int, ...], affine: np.ndarray, plane: str) -> int:
-    """How many slices a volume of ``shape`` has in ``plane``."""
-    return (*shape, 1)[picture_axes(affine, plane)[2][0]]
+    """Count the slices that a volume of ``shape`` has in ``plane``."""
+    return (*shape, 1)[image_axes(affine, plane)[2][0]]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..images import read_image, read_mask
-from ..images.names import picture_names, picture_stem, some
+from ..images.names import image_names, image_stem, some
 from ..runs.files import write_table
 from .masks import dice, nsd
 from .statistics import PairedTest, bootstrap_interval, paired_test
@@ -104,8 +104,8 @@ def evaluate_masks(masks: str | os.PathLike, references: str | os.PathLike, *, t
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     stems: dict[str, Path] = {}
-    for name in picture_names(folder):
-        stem = (Path(name).parent / str(picture_stem(Path(name).name))).as_posix()
+    for name in image_names(folder):
+        stem = (Path(name).parent / str(image_stem(Path(name).name))).as_posix()
         if stem in stems:
             raise ValueError(f"{folder} has {stems[stem].name} and {Path(name).name} of one stem: remove or rename one")
         stems[stem] = folder / name

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..images import MedicalImage, read_image, write_mask
-from ..images.names import picture_names, picture_stem
+from ..images.names import image_names, image_stem
 from ..runs.checkpoints import weights_digest
 from ..runs.files import write_json, write_table
 from ..runs.processes import joined
@@ -140,7 +140,7 @@ def _pictures(source: Path, target: Path) -> dict[str, str]:
     """
     first: dict[str, str] = {}
     pictures = {}
-    for name in picture_names(source, ignore=target):
+    for name in image_names(source, ignore=target):
         mask = _partner(name, MASKS, "")
         pictures[name] = first.get(mask, "")
         first.setdefault(mask, name)
@@ -242,7 +242,7 @@ def _attempt(
 
 def _partner(name: str, folder: str, extension: str) -> str:
     path = Path(name)
-    return (Path(folder) / path.parent / f"{picture_stem(path.name)}{extension}").as_posix()
+    return (Path(folder) / path.parent / f"{image_stem(path.name)}{extension}").as_posix()
 
 
 def _shares_stem(other: str) -> ValueError:

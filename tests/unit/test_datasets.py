@@ -517,7 +517,7 @@ def test_missing_and_empty_folders_say_what_is_expected(folder, tmp_path):
         MaskFolder(tmp_path / "x")
     with pytest.raises(ValueError, match=r"nowhere has no folder train_images .*\(no such folder\)"):
         MaskFolder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"train_images has no pictures \(ignored: notes.txt\): it should hold \.nii"):
+    with pytest.raises(ValueError, match=r"train_images has no images \(ignored: notes.txt\): it should hold \.nii"):
         folder(["notes.txt"], ["a.png"])
 
 

@@ -191,7 +191,7 @@ def test_a_table_shorter_than_it_says_is_an_error(tmp_path):
     table = look_up_table(0, [0, 1, 2, 3], 8)
     table.LUTDescriptor = [8, 0, 8]
     path = write(tmp_path / "a.dcm", np.zeros((2, 2), np.uint16), VOILUTSequence=[table])
-    with pytest.raises(ImageError, match=r"a\.dcm: the picture's grey scale or look-up tables are inconsistent"):
+    with pytest.raises(ImageError, match=r"a\.dcm: the image's grey scale or look-up tables are inconsistent"):
         read_image(path)
 
 
@@ -285,7 +285,7 @@ def test_planar_configuration_and_odd_sizes(tmp_path):
     planes = write(tmp_path / "b", np.moveaxis(colours, 2, 0).tobytes(), PlanarConfiguration=1, **header)
     for path in (interleaved, planes):
         np.testing.assert_array_equal(read_image(path).pixels, colours)
-    with pytest.raises(ImageError, match=r"a: this is a colour picture, which has no window\. Leave window out\."):
+    with pytest.raises(ImageError, match=r"a: this is a colour image, which has no window\. Leave window out\."):
         read_image(interleaved, window=(40, 400))
 
 

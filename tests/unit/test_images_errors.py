@@ -148,7 +148,7 @@ def test_places_where_there_is_no_file(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has neither pipes nor links that anybody may make")
 def test_pipes_and_links_in_a_circle(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert refused(tmp_path / "pipe") == "this is not a regular file. Copy the picture to a file first."
+    assert refused(tmp_path / "pipe") == "this is not a regular file. Copy the image to a file first."
     (tmp_path / "loop").symlink_to("loop")
     assert refused(tmp_path / "loop").startswith("it could not be read (")
 
@@ -200,7 +200,7 @@ def test_values_that_are_not_finite(tmp_path):
 def test_tiff_kinds_that_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(np.zeros((4, 5, 7), np.uint8), photometric="minisblack", planarconfig="contig"))
-    assert refused(path) == "a TIFF page with axes YXS and shape (4, 5, 7). Export one grey or RGB picture from it."
+    assert refused(path) == "a TIFF page with axes YXS and shape (4, 5, 7). Export one grey or RGB image from it."
     path.write_bytes(tiff(GREY.astype(np.int64), extratags=[(274, 3, 1, 6, True)]))
     assert refused(path) == "this kind of TIFF file has an orientation. Export it upright, as PNG."
     path.write_bytes(with_tag(tiff(GREY), 0x0101, 20, 2000))  # the height
@@ -232,7 +232,7 @@ def test_sizes(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "reason"),
-    [(12_000, "the picture is 12000 × 12000 pixels, more than"), (60_000, "the picture has more than 134,217,728")],
+    [(12_000, "the image is 12000 × 12000 pixels, more than"), (60_000, "the image has more than 134,217,728")],
 )
 def test_huge_declared_sizes_are_refused_before_decoding(tmp_path, size, reason):
     png, jpeg = bytearray(FILES["grey.png"]), bytearray(FILES["grey.jpg"])
@@ -251,7 +251,7 @@ def test_huge_declared_dicom_is_refused_before_decoding(tmp_path):
     dataset = pydicom.dcmread(dicom_path("MR_small.dcm"))
     dataset.Rows = dataset.Columns = 60_000
     dataset.save_as(tmp_path / "a.dcm")
-    assert refused(tmp_path / "a.dcm").startswith("the picture is 60000 × 60000 pixels, more than")
+    assert refused(tmp_path / "a.dcm").startswith("the image is 60000 × 60000 pixels, more than")
 
 
 # DICOM that is no picture, or for which something is missing

@@ -395,7 +395,7 @@ def test_a_volume_without_voxels(tmp_path):
 
 def test_a_slice_too_large_for_memory_is_refused_before_it_is_read(tmp_path):
     path = save(tmp_path / "a.nii", patched(42, np.int16([30_000, 30_000])))  # 900 million pixels are not in the file
-    with pytest.raises(ImageError, match=r"the picture is 30000 × 30000 pixels.* Crop it or scale it down first\."):
+    with pytest.raises(ImageError, match=r"the image is 30000 × 30000 pixels.* Crop it or scale it down first\."):
         read_image(path)
 
 

@@ -208,7 +208,7 @@ def test_transparent_palette_entry_grey_value_and_colour(tmp_path):
 
 def test_colours_have_no_window(tmp_path):
     for path in (save(tmp_path / "a.png", RGB), save(tmp_path / "b.png", GREY, "LA")):
-        with pytest.raises(ImageError, match=rf"{path.name}: this is a colour picture.*\. Leave window out\."):
+        with pytest.raises(ImageError, match=rf"{path.name}: this is a colour image.*\. Leave window out\."):
             read_image(path, window=(100, 50))
 
 

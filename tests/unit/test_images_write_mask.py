@@ -231,7 +231,7 @@ def test_an_older_mask_is_replaced_and_a_long_name_is_no_obstacle(tmp_path, pict
 @pytest.mark.parametrize(
     ("mask", "reason", "remedy"),
     [
-        (np.ones((9, 6), bool), "the mask has shape (9, 6), the picture picture.png has (6, 9)", "Resize the mask"),
+        (np.ones((9, 6), bool), "the mask has shape (9, 6), the image picture.png has (6, 9)", "Resize the mask"),
         (np.ones((6, 9, 1), bool), "the mask has shape (6, 9, 1)", "Resize the mask"),
         (np.ones((6, 9), np.uint8) * 255, "the mask (uint8) has other values than 0 and 1", "Threshold it: mask > 0"),
         (np.full((6, 9), 0.5), "the mask (float64) has other values than 0 and 1", "Threshold it: mask > 0"),
@@ -273,7 +273,7 @@ def test_the_picture_itself_is_never_overwritten(tmp_path, picture, brain, monke
     os.symlink("picture.png", "link.png")
     for path, like in (("picture.png", picture), ("link.png", picture), (tmp_path / "brain.nii", brain)):
         before = Path(path).read_bytes()
-        with pytest.raises(ImageError, match=r"would replace the picture it belongs to\. Give the mask another name"):
+        with pytest.raises(ImageError, match=r"would replace the image it belongs to\. Give the mask another name"):
             write_mask(path, random_mask(like.pixels.shape), like)
         assert Path(path).read_bytes() == before
     write_mask("other.png", random_mask(picture.pixels.shape), replace(picture, path=Path("gone.png")))

@@ -153,7 +153,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(segmenter, scans, tmp_
     (tmp_path / "nothing").mkdir()
     for source, text, options, message in (
         (scans / "1.png", TEXT, {}, "is no folder"),
-        (tmp_path / "nothing", TEXT, {}, "has no pictures"),
+        (tmp_path / "nothing", TEXT, {}, "has no images"),
         (scans, TEXT, {"batch_size": 0}, "batch_size is 0: give 1 or more"),
         (scans, TEXT, {"task": "knee"}, "unknown task 'knee'"),
         (scans, None, {}, "give a text"),
