@@ -17,8 +17,8 @@ key          value                                                        simula
 ===========  ===========================================================  =========  ==========  ==========
 
 Images stay uint8: what else a model needs (floats, its own mean and size) is the model's business. Files are opened
-when an item is asked for, never earlier; names and tables are checked when a dataset is made, so that what lacks is
-known before training starts.
+when an item is asked for, never earlier; names and tables are checked when a dataset is made, so that you hear what is
+missing before training starts.
 
 ``size`` stretches every image and mask to size × size pixels, which a batch needs if images differ in shape. Images
 are averaged over the pixels they replace (no aliasing); a mask is resampled alike and True where at least half of a

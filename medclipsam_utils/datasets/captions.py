@@ -73,11 +73,12 @@ class CaptionCSV(ItemDataset):
             image_folder: where the images are; None means the folder of the table.
             image_column: which column names the image; None looks for one of :data:`IMAGE_COLUMNS`.
             caption_column: which column holds the caption; None looks for one of :data:`CAPTION_COLUMNS`.
-            separator: between fields; None takes that of tab, comma and semicolon which divides the header most.
+            separator: character between fields; None takes the one of tab, comma and semicolon that divides the header
+                most.
             min_caption_length: captions with fewer characters are dropped, and those that say nothing always, such as
                 empty ones, dashes and ``nan``; the paper takes 20.
             size: side to which images are stretched, or None.
-            transform: from item to item.
+            transform: function from item to item, or None.
 
         Raises:
             ValueError: the table is missing, not UTF-8, damaged, without the columns, or without any caption of that
@@ -115,7 +116,7 @@ class CaptionCSV(ItemDataset):
         """Divide into training and validation so that no image file is in both.
 
         Args:
-            validation: share of the image files, between 0 and 1; the paper's is 0.15. At least one file is left on
+            validation: fraction of the image files, between 0 and 1; the paper's is 0.15. At least one file is left on
                 either side.
             seed: the same seed gives the same division.
 
@@ -124,10 +125,10 @@ class CaptionCSV(ItemDataset):
             ``transform`` by setting the attribute.
 
         Raises:
-            ValueError: a share that is not between 0 and 1, or fewer than two image files.
+            ValueError: a fraction that is not between 0 and 1, or fewer than two image files.
         """
         if not 0 < validation < 1:
-            raise ValueError(f"validation is {validation!r}: give the share of images between 0 and 1, as 0.15")
+            raise ValueError(f"validation is {validation!r}: give the fraction of images between 0 and 1, as 0.15")
         files = [os.path.realpath(row.path) for row in self.rows]
         distinct = list(dict.fromkeys(files))
         if len(distinct) < 2:
@@ -187,8 +188,8 @@ def _records(path: Path, reader) -> Iterator[list[str]]:
         raise ValueError(f"{path}: line {reader.line_num} cannot be read ({error}): {remedy}") from None
 
 
-def _column(path: Path, header: list[str], wanted: str | None, known: Sequence[str], argument: str) -> int:
-    """Find the wanted column in the header, or else the first known one."""
+def _column(path: Path, header: list[str], wanted: str | None, usual: Sequence[str], argument: str) -> int:
+    """Find the wanted column in the header, or else the first of the usual names."""
     names = [name.strip() for name in header]
     there = f"{path} has the columns {', '.join(repr(name) for name in names)}"
     if wanted is not None:
@@ -196,7 +197,7 @@ def _column(path: Path, header: list[str], wanted: str | None, known: Sequence[s
             raise ValueError(f"{there}, but {argument} is {wanted!r}: give one of them, or another separator=")
         return names.index(wanted)
     plain = [name.casefold().replace(" ", "_").replace("-", "_") for name in names]
-    for name in known:
+    for name in usual:
         if name in plain:
             return plain.index(name)
     raise ValueError(f"{there}, none of which is known: say which it is with {argument}= (or give separator=)")
@@ -204,12 +205,13 @@ def _column(path: Path, header: list[str], wanted: str | None, known: Sequence[s
 
 def _find_files(table: Path, folder: Path, names: list[str]) -> dict[str, Path]:
     """Find the file of every name; one error lists all that are missing."""
-    found, missing = {}, []
+    files: dict[str, Path] = {}
+    missing = []
     by_stem: dict[Path, dict[str, list[Path]]] = {}
     for name in dict.fromkeys(names):
         path = folder / name
         if name and path.is_file():
-            found[name] = path
+            files[name] = path
             continue
         if path.parent not in by_stem:
             by_stem[path.parent] = _files_by_stem(path.parent)
@@ -220,15 +222,15 @@ def _find_files(table: Path, folder: Path, names: list[str]) -> dict[str, Path]:
                 "extension in the table"
             )
         if candidates:
-            found[name] = candidates[0]
+            files[name] = candidates[0]
         else:
             missing.append(name or "(an empty name)")
     if missing:
         raise ValueError(
-            f"{table}: {len(missing)} of {len(missing) + len(found)} images are not in {folder}: {some(missing)}. Say "
+            f"{table}: {len(missing)} of {len(missing) + len(files)} images are not in {folder}: {some(missing)}. Say "
             "where they are with image_folder=, or which column names them with image_column="
         )
-    return found
+    return files
 
 
 def _files_by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -55,7 +55,7 @@ class MaskFolder(ItemDataset):
             root: the folder that holds the two folders.
             split: ``"train"``, ``"val"`` or ``"test"``, or what else the two folders' names start with.
             size: side to which images and masks are stretched, or None.
-            transform: from item to item.
+            transform: function from item to item, or None.
 
         Raises:
             ValueError: a folder is missing or has no images, a stem occurs twice in a folder, or a file has no
@@ -72,7 +72,7 @@ class MaskFolder(ItemDataset):
                 f"{self.root} has no folder {' and no folder '.join(lacking)} ({there}): the layout is {split}_images/ "
                 f"and {split}_masks/, with files of the same stem in both"
             )
-        (images, ignored_images), (masks, ignored_masks) = (_images(folder) for folder in folders)
+        (images, ignored_images), (masks, ignored_masks) = (_files_by_stem(folder) for folder in folders)
         without_mask = [path for stem, path in images.items() if stem not in masks]
         without_image = [path for stem, path in masks.items() if stem not in images]
         if without_mask or without_image:
@@ -111,9 +111,9 @@ class MaskFolder(ItemDataset):
         }
 
 
-def _images(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Files by stem in alphabetical order, and the names that were ignored because of their extension."""
-    images: dict[str, Path] = {}
+def _files_by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """List the files by stem in alphabetical order, and the names that were ignored because of their extension."""
+    files: dict[str, Path] = {}
     ignored = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():
@@ -121,16 +121,16 @@ def _images(folder: Path) -> tuple[dict[str, Path], list[str]]:
         stem = image_stem(path.name)
         if stem is None:
             ignored.append(path.name)
-        elif stem in images:
+        elif stem in files:
             raise ValueError(
-                f"{folder} has {images[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
+                f"{folder} has {files[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
                 "one, because it is not clear which is meant"
             )
         else:
-            images[stem] = path
-    if not images:
+            files[stem] = path
+    if not files:
         raise ValueError(
             f"{folder} has no images{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
             f"{', '.join(EXTENSIONS)} or DICOM files without extension"
         )
-    return images, ignored
+    return files, ignored

@@ -1,4 +1,4 @@
-"""What all datasets share: how an item is put together, resized, indexed and transformed."""
+"""The base of all datasets: how an item is put together, resized, indexed and transformed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ItemDataset(Dataset, ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
 
     @abstractmethod
     def load(self, index: int) -> Item:
-        """Item ``index`` from 0 to len - 1, before ``transform``."""
+        """Return item ``index``, from 0 to len - 1, before ``transform``."""
 
     def __getitem__(self, index: int) -> Item:
-        """Item ``index``; negative ones count from the end.
+        """Return item ``index``; negative ones count from the end.
 
         Raises:
             IndexError: there is no such item; a plain ``for`` ends by it.
@@ -47,16 +47,16 @@ class ItemDataset(Dataset, ABC):
 
 
 def image_tensor(image: np.ndarray, size: int | None) -> torch.Tensor:
-    """uint8 [H, W, 3] to uint8 [3, size, size], or [3, H, W] where ``size`` is None."""
+    """Turn an image, uint8 [H, W, 3], into a tensor, uint8 [3, size, size], or [3, H, W] where ``size`` is None."""
     if size is not None and image.shape[:2] != (size, size):
         image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
 def mask_tensor(mask: np.ndarray, size: int | None) -> torch.Tensor:
-    """bool [H, W] to bool [size, size], or [H, W] where ``size`` is None."""
+    """Turn a mask, bool [H, W], into a tensor, bool [size, size], or [H, W] where ``size`` is None."""
     if size is not None and mask.shape != (size, size):
-        # Pillow's bilinear filter widens with the scale: the value is the share of the new pixel that is covered.
-        share = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
-        mask = np.asarray(share) >= 0.5
+        # Pillow's bilinear filter widens with the scale: the value is the fraction of the new pixel that is covered.
+        covered = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+        mask = np.asarray(covered) >= 0.5
     return torch.from_numpy(np.array(mask, order="C"))

@@ -16,6 +16,8 @@ class SimulatedDataset(ItemDataset):
     Items are ordered by task, then finding, then seed. ``name`` is made of all three.
     """
 
+    size: int  # never None: there is no file whose size could be kept
+
     def __init__(
         self,
         task: str | Task | Sequence[str | Task],
@@ -32,10 +34,10 @@ class SimulatedDataset(ItemDataset):
             seeds: non-negative integers, each once, for example ``range(1000)``. Keep the ranges for training and
                 testing apart: the same seed is the same image.
             size: side of the images in pixels, 32 to 1024.
-            findings: what the images show. None draws one finding a seed. Otherwise every seed is shown with every
+            findings: what the images show. None draws one finding per seed. Otherwise every seed is shown with every
                 finding: the same anatomy each time. For several tasks whose findings differ, give them by task name;
                 a task that is not named draws its own.
-            transform: from item to item.
+            transform: function from item to item, or None.
             caption_kind: how captions describe, ``"P0"`` to ``"P3"``; None mixes P1, P2 and P3.
 
         Raises:
@@ -44,7 +46,7 @@ class SimulatedDataset(ItemDataset):
         """
         super().__init__(size, transform)
         if size is None or not 32 <= size <= 1024:
-            raise ValueError(f"size is {size!r}: simulated images have 32 to 1024 pixels a side")
+            raise ValueError(f"size is {size!r}: simulated images have 32 to 1024 pixels per side")
         tasks = [task] if isinstance(task, str | Task) else list(task)
         self.tasks = _distinct("task", [get_task(each).name for each in tasks])
         self.seeds = seeds if isinstance(seeds, range) else _distinct("seeds", [_seed(seed) for seed in seeds])
@@ -76,7 +78,7 @@ class SimulatedDataset(ItemDataset):
 
 
 def _findings(task: str, findings: Sequence[str] | Mapping[str, Sequence[str]] | None) -> tuple[str | None, ...]:
-    """What each seed of the task is shown with; (None,) draws one."""
+    """Return the findings with which each seed of the task is shown; (None,) draws one."""
     if isinstance(findings, Mapping):
         findings = findings.get(task)
     if findings is None:

@@ -447,7 +447,7 @@ def small_table(tmp_path_factory):
 
 def test_splits_that_cannot_be_made_are_refused(captions, repeated):
     for share in (0, 1, 15, float("nan")):
-        with pytest.raises(ValueError, match=r"validation is .*: give the share of images between 0 and 1"):
+        with pytest.raises(ValueError, match=r"validation is .*: give the fraction of images between 0 and 1"):
             repeated.split(share)
     with pytest.raises(ValueError, match="belong to one image file: a split needs at least two"):
         captions(f"filepath,caption\na.png,{'x' * 30}\na.png,{'y' * 30}\n").split()
