@@ -10,13 +10,13 @@ FOLDER = Path(__file__).parent
 
 
 def load_results(name: str) -> dict[str, Any]:
-    """What a recipe measured.
+    """Load what a recipe measured.
 
     Args:
-        name: of the recipe, for example ``"finetune_losses"``.
+        name: name of the recipe, for example ``"finetune_losses"``.
 
     Raises:
-        ValueError: there is no such file; names those that there are.
+        ValueError: there is no such file; the message names those that there are.
     """
     path = FOLDER / f"{name}.json"
     names = sorted(file.stem for file in FOLDER.glob("*.json"))

@@ -13,30 +13,30 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes there are (``count``), and which of them this one is (``rank``, from 0)."""
+    """The number of processes (``count``), and which of them this one is (``rank``, from 0)."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """The one that writes files and shows progress."""
+        """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             distributed.barrier()
 
     def share(self, items: list) -> list:
-        """This process's part of a list that ``count`` divides; the parts in the order of ranks are the list."""
+        """Return this process's part of a list that ``count`` divides; the parts in the order of ranks are the list."""
         size = len(items) // self.count
         return items[self.rank * size : (self.rank + 1) * size]
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """All processes of this run. Joins them if ``torchrun`` started several and nobody has, and then parts again."""
+    """Yield the processes of this run. Join them if ``torchrun`` started several and nobody has, and then leave again."""
     begun = distributed.is_available() and distributed.is_initialized()
     if not begun and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()

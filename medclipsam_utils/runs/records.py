@@ -1,4 +1,4 @@
-"""What became of each item of a long list: one line per item, appended as it happens.
+"""Records of what became of each item of a long list: one line per item, appended as it happens.
 
 Each process writes a file of its own and reads those of all, so that several can share a list and each knows what an
 earlier run has done.
