@@ -1,13 +1,13 @@
-"""How good a segmentation or an embedding is, and how sure one may be of a difference.
+"""How good a segmentation or an embedding is, and how sure you can be of a difference.
 
 ================================  ====================================================================================
 :func:`dice`                      overlap of two masks
 :func:`nsd`                       agreement of their outlines within a tolerance, in millimetres
 :func:`nsd_released`              the same as the paper's released code computes it: for comparison only
-:func:`evaluate_masks`            the two of a folder of masks against a folder of references
+:func:`evaluate_masks`            both, for a folder of masks against a folder of references
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
 :func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
-:func:`wins`                      how well a score tells two groups of images apart (its mean is the AUC)
+:func:`auc_by_pair`               how well a score tells two groups of images apart (its mean is the AUC)
 :func:`paired_test`               whether two methods differ on the same images
 :func:`bootstrap_interval`        how far a mean may be off
 ================================  ====================================================================================
@@ -19,7 +19,7 @@ the images of a task. The paper's column "all" is the mean of the four task mean
 
 from __future__ import annotations
 
-from .classification import ZeroShot, wins, zero_shot
+from .classification import ZeroShot, auc_by_pair, zero_shot
 from .folders import MaskScores, evaluate_masks
 from .masks import dice, nsd, nsd_released
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
@@ -31,6 +31,7 @@ __all__ = [
     "PairedTest",
     "RetrievalAccuracy",
     "ZeroShot",
+    "auc_by_pair",
     "bootstrap_interval",
     "dice",
     "evaluate_masks",
@@ -38,6 +39,5 @@ __all__ = [
     "nsd_released",
     "paired_test",
     "retrieval_accuracy",
-    "wins",
     "zero_shot",
 ]

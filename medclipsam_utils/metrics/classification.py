@@ -1,6 +1,6 @@
 """Zero-shot classification: an image is of the class whose prompts it is most similar to (Radford et al. 2021, 3.1).
 
-And how well a score tells two groups of images apart, whatever the threshold: the area under the ROC curve.
+The area under the ROC curve says how well a score tells two groups of images apart, whatever the threshold.
 """
 
 from __future__ import annotations
@@ -36,18 +36,21 @@ class ZeroShot:
         return [self.classes[index] for index in self.similarity.argmax(axis=1)]
 
     def accuracy(self, truth: list[str]) -> float:
-        """Share of images whose answer is the true class, from 0 to 1.
+        """Return the fraction of images whose answer is the true class, from 0 to 1.
+
+        Args:
+            truth: the N true classes, one per image.
 
         Raises:
             ValueError: another number of names than of images, none at all, or a name that is no class.
         """
         if len(truth) != len(self.similarity) or not len(truth):
             raise ValueError(
-                f"there are {len(truth)} true classes for {len(self.similarity)} images: give one an image"
+                f"there are {len(truth)} true classes for {len(self.similarity)} images: give one per image"
             )
         if unknown := sorted(set(truth) - set(self.classes)):
             raise ValueError(f"{unknown[0]!r} is not among the classes {', '.join(self.classes)}")
-        return float(np.mean([found == true for found, true in zip(self.answers, truth, strict=True)]))
+        return float(np.mean([answer == true for answer, true in zip(self.answers, truth, strict=True)]))
 
 
 def zero_shot(
@@ -57,8 +60,11 @@ def zero_shot(
 
     Args:
         image_features: [N, D]. Rows are L2-normalised here, so their length is free.
-        prompt_features: by class, [M, D] of its M prompts; M may differ. Each is normalised, and the mean of a class is
-            normalised again: a prompt ensemble.
+        prompt_features: features [M, D] of the M prompts of each class, by class; M may differ. Each is normalised, and
+            the mean of a class is normalised again: a prompt ensemble.
+
+    Returns:
+        The classes in the order of ``prompt_features``, and the similarity of every image with each.
 
     Raises:
         ValueError: fewer than two classes, features of another length, or NaN, infinite or all-zero rows.
@@ -72,13 +78,17 @@ def zero_shot(
     return ZeroShot(tuple(prompt_features), images @ unit_rows("mean prompts", np.stack(means)).T)
 
 
-def wins(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """1 where a positive scores above a negative, ½ where they tie, 0 elsewhere: float64 [..., P, N].
+def auc_by_pair(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Compare each positive score with each negative one; the mean of the comparisons is the AUC.
 
-    Its mean is the area under the ROC curve, AUC (Mann–Whitney).
+    The area under the ROC curve is the probability that a positive scores above a negative, where a tie counts half
+    (Mann–Whitney).
 
     Args:
         positive: scores [..., P].
         negative: scores [N].
+
+    Returns:
+        float64 [..., P, N]: 1 where the positive scores above the negative, ½ where they tie, 0 elsewhere.
     """
-    return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)
+    return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)  # (..., P, 1) with (N,)

@@ -1,4 +1,4 @@
-"""A folder of masks against a folder of references.
+"""Compare a folder of masks with a folder of references.
 
 ::
 
@@ -26,13 +26,13 @@ from .statistics import PairedTest, bootstrap_interval, paired_test
 
 @dataclass(frozen=True, eq=False)
 class MaskScores:
-    """Scores of every mask.
+    """Scores of all masks of a folder.
 
     Attributes:
-        names: of the masks, without extension, in alphabetical order.
-        dsc: float64 [N], from 0 to 1.
-        nsd: float64 [N], from 0 to 1.
-        tolerance_mm: of the NSD; in pixels where a reference does not know its spacing.
+        names: names of the masks, without extension, in alphabetical order.
+        dsc: Dice similarity coefficient of each, float64 [N], from 0 to 1.
+        nsd: normalised surface Dice of each, float64 [N], from 0 to 1.
+        tolerance_mm: tolerance of the NSD; in pixels where a reference does not know its spacing.
     """
 
     names: tuple[str, ...]
@@ -43,20 +43,20 @@ class MaskScores:
     def __repr__(self) -> str:
         lines = [f"{len(self.names)} masks"]
         for name, values in (("DSC", self.dsc), (f"NSD at {self.tolerance_mm:g} mm", self.nsd)):
-            found = bootstrap_interval(values) if len(values) > 1 else None
-            interval = "" if found is None else f", 95 % interval {found.low:.3f} to {found.high:.3f}"
-            lines.append(f"{name}: mean {values.mean():.3f}{interval}, median {np.median(values):.3f}")
+            interval = bootstrap_interval(values) if len(values) > 1 else None
+            spread = "" if interval is None else f", 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            lines.append(f"{name}: mean {values.mean():.3f}{spread}, median {np.median(values):.3f}")
         worst = sorted(zip(self.dsc, self.names, strict=True))[:3]
         lines.append("lowest DSC: " + ", ".join(f"{name} {value:.3f}" for value, name in worst))
         return "\n".join(lines)
 
     def write(self, path: str | os.PathLike) -> None:
-        """A CSV file with a row for each mask."""
+        """Write a CSV file with one row per mask: its name, DSC and NSD."""
         rows = zip(self.names, self.dsc.round(5), self.nsd.round(5), strict=True)
         write_table(Path(path), ["name", "DSC", "NSD"], rows)
 
     def compare(self, other: MaskScores) -> dict[str, PairedTest]:
-        """Paired tests of these scores against others of the same names: ``"DSC"`` and ``"NSD"``.
+        """Test these scores against others of the same names, in pairs: ``"DSC"`` and ``"NSD"``.
 
         Raises:
             ValueError: the names differ, or there are fewer than 2.
@@ -68,28 +68,29 @@ class MaskScores:
 
 
 def evaluate_masks(masks: str | os.PathLike, references: str | os.PathLike, *, tolerance_mm: float = 2.0) -> MaskScores:
-    """DSC and NSD of each mask against the reference of the same name, whatever the two extensions.
+    """Compute DSC and NSD of each mask against the reference of the same name, whatever the two extensions.
 
     Args:
-        masks: folder with masks, and with subfolders as in ``references``; which pixels count is said at
-            :class:`~medclipsam_utils.datasets.MaskFolder`.
+        masks: folder with masks, and with subfolders as in ``references``;
+            :class:`~medclipsam_utils.datasets.MaskFolder` says which pixels count.
         references: folder with one for each mask, of the same size.
-        tolerance_mm: of the NSD. Where a reference does not know its spacing, a pixel counts as 1 mm: the paper
-            measures so, at 2.
+        tolerance_mm: tolerance of the NSD. Where a reference does not know its spacing, a pixel counts as 1 mm: the
+            paper measures so, at 2.
 
     Raises:
         ImageError: a file cannot be read.
         ValueError: a folder is missing or empty, a mask has no reference or a reference no mask, or sizes differ.
     """
-    found, expected = (_by_stem(Path(folder)) for folder in (masks, references))
-    for lacking, kind in ((found.keys() - expected.keys(), "reference"), (expected.keys() - found.keys(), "mask")):
+    predicted, expected = (_by_stem(Path(folder)) for folder in (masks, references))
+    without_reference, without_mask = predicted.keys() - expected.keys(), expected.keys() - predicted.keys()
+    for lacking, kind in ((without_reference, "reference"), (without_mask, "mask")):
         if lacking:
             folder = references if kind == "reference" else masks
             raise ValueError(
                 f"{folder} has no {kind} for {some(sorted(lacking))}: names must be the same in both folders"
             )
     dsc, surface = [], []
-    for name, path in found.items():
+    for name, path in predicted.items():
         mask, truth = read_mask(path), read_mask(expected[name])
         if mask.shape != truth.shape:
             raise ValueError(
@@ -99,10 +100,11 @@ def evaluate_masks(masks: str | os.PathLike, references: str | os.PathLike, *, t
         spacing = read_image(expected[name]).spacing_mm or (1.0, 1.0)
         dsc.append(dice(mask, truth))
         surface.append(nsd(mask, truth, tolerance_mm, spacing))
-    return MaskScores(tuple(found), np.array(dsc), np.array(surface), tolerance_mm)
+    return MaskScores(tuple(predicted), np.array(dsc), np.array(surface), tolerance_mm)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """List the images of a folder by name without extension, subfolders included."""
     stems: dict[str, Path] = {}
     for name in image_names(folder):
         stem = (Path(name).parent / str(image_stem(Path(name).name))).as_posix()

@@ -26,7 +26,7 @@ from ..masks import as_mask
 
 
 def dice(pred: ArrayLike, true: ArrayLike) -> float:
-    """Dice similarity coefficient of two masks.
+    """Compute the Dice similarity coefficient of two masks.
 
     Args:
         pred: predicted mask [H, W], bool or numbers that are all 0 or 1.
@@ -44,7 +44,7 @@ def dice(pred: ArrayLike, true: ArrayLike) -> float:
 
 
 def nsd(pred: ArrayLike, true: ArrayLike, tolerance_mm: float = 2.0, spacing_mm: Sequence[float] = (1.0, 1.0)) -> float:
-    """Normalised surface Dice (NSD) of two masks: the share of both outlines that lies within a tolerance.
+    """Compute the normalised surface Dice (NSD): the fraction of both outlines that lies within a tolerance.
 
     Args:
         pred: predicted mask [H, W], bool or numbers that are all 0 or 1.
@@ -64,7 +64,7 @@ def nsd(pred: ArrayLike, true: ArrayLike, tolerance_mm: float = 2.0, spacing_mm:
 
 
 def nsd_released(pred: ArrayLike, true: ArrayLike, tolerance: float = 2.0) -> float:
-    """NSD as the paper's released code computes it. **Not a correct measure**: only for comparison with its tables.
+    """Compute the NSD as the paper's released code does. **Not a correct measure**: only to compare with its tables.
 
     The released evaluation hands a 2-D mask, as a volume of one slice, to a definition for volumes. There the mask is
     a slab one voxel thick, and nearly all its surface is its two faces: pixels in the middle of the structure count
@@ -75,7 +75,7 @@ def nsd_released(pred: ArrayLike, true: ArrayLike, tolerance: float = 2.0) -> fl
     Args:
         pred: predicted mask [H, W], bool or numbers that are all 0 or 1.
         true: reference mask, alike.
-        tolerance: in pixels, because the released code takes every spacing for 1.
+        tolerance: how far apart two outlines may be, in pixels, because the released code takes every spacing for 1.
 
     Returns:
         From 0 to 1. Both empty: 1.0; one empty: 0.0.
@@ -88,14 +88,14 @@ def nsd_released(pred: ArrayLike, true: ArrayLike, tolerance: float = 2.0) -> fl
 
 
 def _surface_dice(pred: np.ndarray, true: np.ndarray, tolerance: float, spacing: tuple[float, ...]) -> float:
-    """MONAI's surface Dice of two bool arrays [H, W] or [H, W, D], and 1 or 0 where a mask is empty."""
+    """Return MONAI's surface Dice of two bool arrays [H, W] or [H, W, D], and 1 or 0 where a mask is empty."""
     if not (pred.any() and true.any()):
         return float(pred.any() == true.any())
     # Imported here, because it takes seconds and Dice does without.
     import torch
     from monai.metrics import compute_surface_dice
 
-    pred_batch, true_batch = (torch.from_numpy(mask.copy())[None, None] for mask in (pred, true))
+    pred_batch, true_batch = (torch.from_numpy(mask.copy())[None, None] for mask in (pred, true))  # (1, 1, H, W)
     with warnings.catch_warnings():
         # MONAI 1.5 and 1.6 warn about an argument that they pass to themselves.
         warnings.filterwarnings("ignore", ".*always_return_as_numpy", FutureWarning)

@@ -7,8 +7,8 @@ result is the mean over 5 shuffles. Chance is k / 50.
 Captions that are the same, word for word, are equally right: an image that finds the twin of its caption has found it,
 and so has a caption that finds the image of its twin. That needs the captions; without them only the own one counts.
 
-Ties are broken by lot, in expectation: an own caption that shares rank 1 with three wrong ones is a quarter of a hit.
-So an encoder that maps everything to the same vector scores exactly chance, not 100 %.
+Ties are broken at random, in expectation: an own caption that shares rank 1 with three wrong ones is a quarter of a
+hit. So an encoder that maps everything to the same vector scores exactly chance, not 100 %.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RetrievalAccuracy:
             was in, NaN if in none. For a paired test of two models over the same pairs.
         text_to_image_hits: the same for texts.
         n_pairs: how many pairs each run scored: those that fill whole batches.
-        batch_size: among how many each one was sought.
+        batch_size: number of candidates among which each one was sought.
     """
 
     image_to_text: dict[int, float]
@@ -64,16 +64,16 @@ def retrieval_accuracy(
     seed: int = 0,
     captions: Sequence[str] | None = None,
 ) -> RetrievalAccuracy:
-    """Top-k accuracy of retrieval within shuffled batches, in both directions.
+    """Compute the top-k accuracy of retrieval within shuffled batches, in both directions.
 
     Args:
         image_features: [N, D], array or tensor on any device. Rows are L2-normalised here, so their length is free.
         text_features: [N, D]; row i belongs to row i of ``image_features``.
         k: how many of the most similar count, each from 1 to ``batch_size``.
-        batch_size: among how many each one is sought, 2 or more. Pairs that do not fill a last batch are left out, in
-            every run others.
+        batch_size: number of candidates among which each one is sought, 2 or more. Pairs that do not fill a last batch
+            are left out, different ones in every run.
         runs: number of shuffles.
-        seed: of the shuffles. The same seed gives the same batches.
+        seed: seed of the shuffles. The same seed gives the same batches.
         captions: the N captions, so that pairs with the same one count as equally right; None if all differ, or if
             only the own one is to count.
 
@@ -87,8 +87,8 @@ def retrieval_accuracy(
     images, texts = unit_rows("image_features", image_features), unit_rows("text_features", text_features)
     if images.shape != texts.shape:
         raise ValueError(
-            f"image_features has shape {images.shape} and text_features {texts.shape}: give one row a pair, from the "
-            "same model"
+            f"image_features has shape {images.shape} and text_features {texts.shape}: give one row per pair, from "
+            "the same model"
         )
     batch_size, runs = _count("batch_size", batch_size, 2), _count("runs", runs, 1)
     if len(images) < batch_size:
@@ -103,40 +103,48 @@ def retrieval_accuracy(
         raise ValueError(f"k is {ks}: give at least one number from 1 to batch_size, which is {batch_size}")
 
     if captions is not None and len(captions) != len(images):
-        raise ValueError(f"there are {len(captions)} captions for {len(images)} pairs: give one a pair")
-    # Pairs with the same number are equally right.
-    sorts = np.arange(len(images)) if captions is None else np.unique(list(captions), return_inverse=True)[1]
+        raise ValueError(f"there are {len(captions)} captions for {len(images)} pairs: give one per pair")
+    # Pairs whose captions have the same number are equally right.
+    caption_numbers = np.arange(len(images)) if captions is None else np.unique(list(captions), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
     n_pairs = len(images) // batch_size * batch_size
-    hits = np.full((2, len(ks), runs, len(images)), np.nan)
+    hits = np.full((2, len(ks), runs, len(images)), np.nan)  # (directions, ks, runs, pairs)
     for run in range(runs):
-        order = generator.permutation(len(images))[:n_pairs].reshape(-1, batch_size)
+        order = generator.permutation(len(images))[:n_pairs].reshape(-1, batch_size)  # (batches, pairs)
         similarity = images[order] @ texts[order].swapaxes(1, 2)  # (batches, images, texts)
-        right = sorts[order][:, :, None] == sorts[order][:, None, :]
+        right = caption_numbers[order][:, :, None] == caption_numbers[order][:, None, :]
         for side, ranked in enumerate((similarity, similarity.swapaxes(1, 2))):
             hits[side, :, run, order.ravel()] = np.stack([_hits(ranked, right, value).ravel() for value in ks], axis=1)
-    accuracy = np.nanmean(hits, axis=3)
-    means, deviations = (
-        [dict(zip(ks, row.tolist(), strict=True)) for row in a] for a in (accuracy.mean(2), accuracy.std(2))
+    accuracy = np.nanmean(hits, axis=3)  # (directions, ks, runs)
+    image_to_text, text_to_image = (dict(zip(ks, row.tolist(), strict=True)) for row in accuracy.mean(axis=2))
+    image_to_text_std, text_to_image_std = (dict(zip(ks, row.tolist(), strict=True)) for row in accuracy.std(axis=2))
+    image_to_text_hits, text_to_image_hits = (dict(zip(ks, side, strict=True)) for side in _mean_over_runs(hits))
+    return RetrievalAccuracy(
+        image_to_text,
+        text_to_image,
+        image_to_text_std,
+        text_to_image_std,
+        image_to_text_hits,
+        text_to_image_hits,
+        n_pairs=n_pairs,
+        batch_size=batch_size,
     )
-    by_pair = [dict(zip(ks, side, strict=True)) for side in _mean_of_known(hits)]
-    return RetrievalAccuracy(*means, *deviations, *by_pair, n_pairs=n_pairs, batch_size=batch_size)
 
 
-def _mean_of_known(hits: np.ndarray) -> np.ndarray:
-    """Mean over the runs, axis 2, that are not NaN; NaN if all are."""
-    known = ~np.isnan(hits)
+def _mean_over_runs(hits: np.ndarray) -> np.ndarray:
+    """Return the mean over the runs, axis 2, of the values that are not NaN; NaN if all are."""
+    scored = ~np.isnan(hits)
     with np.errstate(invalid="ignore"):
-        return np.where(known, hits, 0).sum(axis=2) / known.sum(axis=2)
+        return np.where(scored, hits, 0).sum(axis=2) / scored.sum(axis=2)
 
 
 def _hits(similarity: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
-    """For each query the probability that a right item is among the first k, if ties are broken by lot.
+    """Return for each query the probability that a right item is among the first k, if ties are broken at random.
 
     Args:
         similarity: [batches, B queries, B items].
         right: bool of that shape; every query has a right item.
-        k: from 1 to B.
+        k: how many of the first items count, from 1 to B.
 
     Returns:
         [batches, B], each from 0 to 1.
@@ -153,12 +161,16 @@ def _hits(similarity: np.ndarray, right: np.ndarray, k: int) -> np.ndarray:
 
 
 def unit_rows(name: str, features: ArrayLike | torch.Tensor) -> np.ndarray:
-    """Features as float64 [N, D] with rows of length 1."""
+    """Return features [N, D], an array or a tensor on any device, as float64 [N, D] with rows of length 1.
+
+    Raises:
+        ValueError: they are not [N, D], or a row has NaN or infinite values or is all zeros.
+    """
     if hasattr(features, "detach"):  # a tensor
         features = features.detach().cpu().double().numpy()
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or not features.shape[1]:
-        raise ValueError(f"{name} has shape {features.shape}: give one row of numbers a pair, [N, D]")
+        raise ValueError(f"{name} has shape {features.shape}: give one row of numbers per pair, [N, D]")
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise ValueError(

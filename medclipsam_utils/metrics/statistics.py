@@ -29,7 +29,7 @@ class PairedTest:
         low: lower end of the confidence interval of the mean difference.
         high: upper end.
         statistic: Student's t.
-        p_value: two-sided.
+        p_value: two-sided, from 0 to 1.
         n: number of pairs.
     """
 
@@ -46,7 +46,7 @@ class PairedTest:
         return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
 
     def in_points(self, digits: int = 1) -> str:
-        """Difference and interval in percentage points: ``"+2.3 [+1.6, +3.0]"``."""
+        """Write difference and interval in percentage points: ``"+2.3 [+1.6, +3.0]"``."""
         mean, low, high = (f"{100 * value:+.{digits}f}" for value in (self.mean_difference, self.low, self.high))
         return f"{mean} [{low}, {high}]"
 
@@ -60,18 +60,18 @@ class Interval:
     high: float
 
     def in_percent(self, digits: int = 1) -> str:
-        """Estimate and interval in percent: ``"81.8 % [78.0, 85.3]"``."""
+        """Write estimate and interval in percent: ``"81.8 % [78.0, 85.3]"``."""
         estimate, low, high = (f"{100 * value:.{digits}f}" for value in (self.estimate, self.low, self.high))
         return f"{estimate} % [{low}, {high}]"
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> PairedTest:
-    """Two-sided paired t-test: do two methods score differently on the same images?
+    """Run a two-sided paired t-test: do two methods score differently on the same images?
 
     Args:
-        first: one score an image, [N], N of 2 or more.
+        first: one score per image, [N], N of 2 or more.
         second: scores of the other method on the same images in the same order, [N].
-        confidence: of the interval of the mean difference, between 0 and 1.
+        confidence: confidence of the interval of the mean difference, between 0 and 1.
 
     Returns:
         A :class:`PairedTest`. Where all differences are equal (up to rounding) their spread is 0 and t is undefined;
@@ -111,15 +111,15 @@ def bootstrap_interval(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap: how would the statistic vary if other images had been drawn?
+    """Estimate how the statistic would vary if other images had been drawn, by percentile bootstrap.
 
     Images are drawn anew with replacement, as many as there are, and the statistic is taken again; the interval holds
     the middle of what comes out. With fewer than about 20 images it is too narrow.
 
     Args:
-        values: one score an image, [N], N of 2 or more.
-        statistic: from [N] to a number, for example ``np.mean`` or ``np.median``.
-        confidence: share of the resampled statistics inside the interval, between 0 and 1.
+        values: one score per image, [N], N of 2 or more.
+        statistic: function from [N] to a number, for example ``np.mean`` or ``np.median``.
+        confidence: fraction of the resampled statistics inside the interval, between 0 and 1.
         n_resamples: how often images are drawn.
         seed: the same seed gives the same interval.
 
@@ -142,10 +142,10 @@ def bootstrap_interval(
 
 
 def _scores(name: str, values: ArrayLike) -> np.ndarray:
-    """Values as float64 [N]."""
+    """Return the values as float64 [N], if they are scores of 2 images or more."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
-        raise ValueError(f"{name} has shape {values.shape}: give one score an image, [N]")
+        raise ValueError(f"{name} has shape {values.shape}: give one score per image, [N]")
     if len(values) < 2:
         raise ValueError(f"{name} has {len(values)} scores: a spread needs at least 2 images")
     finite = np.isfinite(values)

@@ -8,7 +8,7 @@ from open_clip import CustomTextCLIP
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.metrics import wins
+from medclipsam_utils.metrics import auc_by_pair
 from medclipsam_utils.models import Clip
 from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
@@ -39,7 +39,7 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
         covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
         best = (patches[: len(present)] @ direction).argmax(axis=1)
         results[name] = {
-            "presence_auc": round(float(wins(scores[: len(present)], scores[len(present) :]).mean()), 3),
+            "presence_auc": round(float(auc_by_pair(scores[: len(present)], scores[len(present) :]).mean()), 3),
             "patch_pointing": round(float((covered[np.arange(len(best)), best] > 0.3).mean()), 3),
         }
     return results

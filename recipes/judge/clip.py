@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.metrics import retrieval_accuracy, wins, zero_shot
+from medclipsam_utils.metrics import auc_by_pair, retrieval_accuracy, zero_shot
 from medclipsam_utils.models import Clip
 from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.simulate import FINDINGS
@@ -138,7 +138,7 @@ def retrieval_table(result: dict[str, Any]) -> str:
 
 def _auc(positive: list[np.ndarray], negative: np.ndarray) -> dict[str, float]:
     """Measure the AUC of scores [n] with each finding against those [n] without the target, all of the same n seeds."""
-    by_seed = wins(np.stack(positive), negative).mean(axis=0)  # (n seeds with a finding, n seeds without)
+    by_seed = auc_by_pair(np.stack(positive), negative).mean(axis=0)  # (n seeds with a finding, n seeds without)
     summary = summarise_statistic(lambda seeds: by_seed[np.ix_(seeds, seeds)].mean(), len(negative))
     return {**summary, "positives": len(positive) * len(negative)}
 

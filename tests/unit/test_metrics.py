@@ -473,7 +473,7 @@ def test_the_seed_makes_the_shuffle():
     ("arguments", "message"),
     [
         ({"image_features": np.ones((49, 4)), "text_features": np.ones((49, 4))}, "49 pairs do not fill .* 50: .*=49"),
-        ({"text_features": np.ones((59, 4))}, r"shape \(60, 4\) and text_features \(59, 4\): give one row a pair"),
+        ({"text_features": np.ones((59, 4))}, r"shape \(60, 4\) and text_features \(59, 4\): give one row per pair"),
         ({"text_features": np.ones((60, 5))}, r"shape \(60, 4\) and text_features \(60, 5\)"),
         ({"image_features": np.ones(60)}, r"image_features has shape \(60,\): .* \[N, D\]"),
         ({"image_features": np.ones((60, 0))}, r"image_features has shape \(60, 0\)"),
@@ -587,7 +587,7 @@ def test_bootstrap_of_equal_values_has_no_width():
         (lambda: paired_test([1, 2, 3], [1, 2]), "first has 3 scores and second has 2: give one of each"),
         (lambda: paired_test([1, 2, 3], [1, np.nan, 2]), "second has 1 values that are NaN or infinite, first at 1"),
         (lambda: paired_test([1, np.inf], [1, 2]), "first has 1 values that are NaN or infinite"),
-        (lambda: paired_test([[1, 2]], [[1, 2]]), r"first has shape \(1, 2\): give one score an image, \[N\]"),
+        (lambda: paired_test([[1, 2]], [[1, 2]]), r"first has shape \(1, 2\): give one score per image, \[N\]"),
         (lambda: paired_test([1, 2], [2, 2], confidence=95), "confidence is 95: give a number between 0 and 1"),
         (lambda: bootstrap_interval([]), "values has 0 scores"),
         (lambda: bootstrap_interval(0.5), r"values has shape \(\)"),
