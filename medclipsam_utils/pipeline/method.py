@@ -46,7 +46,7 @@ def segment(
 
         # 2. Saliency → coarse mask: its highest values, as the components that fit the target.
         coarse = coarse_mask(
-            saliency, question.n_structures, least_share=settings.min_component_fraction,
+            saliency, question.n_structures, min_fraction=settings.min_component_fraction,
             method=settings.binarize, clusters=settings.clusters, image=pixels,
         )  # (H, W) bool  # fmt: skip
 

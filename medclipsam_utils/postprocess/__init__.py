@@ -13,6 +13,8 @@ of the method used a dense CRF.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from skimage.filters import threshold_otsu
 
@@ -44,7 +46,7 @@ def binarize(
     image: np.ndarray | None = None,
     crf: CrfSettings | None = None,
 ) -> np.ndarray:
-    """Which pixels of a map are high?
+    """Find the pixels of a map that are high.
 
     Args:
         saliency: float [H, W], from 0 to 1.
@@ -80,16 +82,23 @@ def binarize(
     return dense_crf(saliency, image, crf) > 0.5
 
 
-def coarse_mask(saliency: np.ndarray, n_structures: int, *, least_share: float = 0.1, **settings) -> np.ndarray:
-    """Keep what is high in a map and belongs to a component that fits the target: bool [H, W].
+def coarse_mask(saliency: np.ndarray, n_structures: int, *, min_fraction: float = 0.1, **settings: Any) -> np.ndarray:
+    """Keep what is high in a map and belongs to a component that fits the target.
 
     Args:
         saliency: float [H, W], from 0 to 1; a constant map gives an empty mask.
         n_structures: 1 keeps the component that holds the peak of the map, more keep that many of the largest.
-        least_share: of those, leave out what is smaller than this share of the largest.
+        min_fraction: of those, leave out what is smaller than this fraction of the largest, from 0 to 1.
         settings: settings of :func:`binarize`.
+
+    Returns:
+        bool [H, W].
+
+    Raises:
+        ValueError: as :func:`binarize`.
     """
     high = binarize(saliency, **settings)
     if n_structures > 1:
-        return largest_components(high, n_structures, least_share)
-    return component_at(high, *np.unravel_index(saliency.argmax(), high.shape))
+        return largest_components(high, n_structures, min_fraction)
+    row, column = np.unravel_index(saliency.argmax(), high.shape)
+    return component_at(high, int(row), int(column))

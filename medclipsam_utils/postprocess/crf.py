@@ -33,14 +33,14 @@ class CrfSettings:
     """How much pixels prefer to agree. Lengths are in pixels of an image of 256 × 256 and scale with it.
 
     Attributes:
-        smooth_weight: w_s, of pixels that are near.
+        smooth_weight: w_s, weight of pixels that are near.
         smooth_px: s_s, how near.
-        bilateral_weight: w_b, of pixels that are near and alike.
+        bilateral_weight: w_b, weight of pixels that are near and alike.
         bilateral_px: s_b, how near.
         bilateral_grey: s_c, how alike, in grey levels from 0 to 255.
         tau: τ, by which the evidence is divided.
         epsilon: ε, so that a saliency of 0 or 1 leaves a doubt.
-        steps: steps of mean-field inference.
+        steps: number of steps of mean-field inference.
     """
 
     smooth_weight: float = 3.0
@@ -68,15 +68,15 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray, settings: CrfSettings | N
     height, width = saliency.shape
     shrink = min(1.0, _LARGEST_SIDE / max(height, width))
     small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-    probability = resize(saliency.astype(np.float64), small, order=1, anti_aliasing=shrink < 1).ravel()
+    probability = resize(saliency.astype(np.float64), small, order=1, anti_aliasing=shrink < 1).ravel()  # (N,)
     colour = resize(image.astype(np.float64), small, order=1, anti_aliasing=shrink < 1).reshape(-1, 3)
-    place = np.stack(np.mgrid[: small[0], : small[1]], axis=-1).reshape(-1, 2) * (256 / max(small))
-    near, alike = _squared_distances(place), _squared_distances(colour)
+    place = np.moveaxis(np.mgrid[: small[0], : small[1]], 0, -1).reshape(-1, 2) * (256 / max(small))  # (N, 2)
+    near, alike = _squared_distances(place), _squared_distances(colour)  # (N, N)
     affinity = _normalised(-near / (2 * settings.smooth_px**2), settings.smooth_weight)
     nearness = -near / (2 * settings.bilateral_px**2) - alike / (2 * settings.bilateral_grey**2)
     affinity += _normalised(nearness, settings.bilateral_weight)
     evidence = _energy(1 - probability, settings) - _energy(probability, settings)
-    belief = _sigmoid(evidence)
+    belief = _sigmoid(evidence)  # (N,)
     for _ in range(settings.steps):
         belief = _sigmoid(evidence + affinity @ (2 * belief - 1))
     return resize(belief.reshape(small), (height, width), order=1, anti_aliasing=False).astype(np.float32)

@@ -14,15 +14,17 @@ The general form is that of Wang & Song 2011, *Ckmeans.1d.dp*, with the borders 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 
 def highest_cluster(values: np.ndarray, clusters: int = 2) -> np.ndarray:
-    """Which values are in the highest of the best clusters?
+    """Find the values that are in the highest of the best clusters.
 
     Args:
         values: float, any shape, finite.
-        clusters: how many, 2 or more.
+        clusters: number of clusters, 2 or more.
 
     Returns:
         bool of the shape of ``values``. Where there are fewer different values than clusters, each is a cluster of its
@@ -56,16 +58,16 @@ def highest_cluster(values: np.ndarray, clusters: int = 2) -> np.ndarray:
     return values >= different[start]
 
 
-def _one_more(best: np.ndarray, gain, made: int) -> np.ndarray:
+def _one_more(best: np.ndarray, gain: Callable[[np.ndarray, np.ndarray], np.ndarray], made: int) -> np.ndarray:
     """Return the gain of ``made`` clusters below each border, from that of one cluster fewer."""
     n = len(best)
-    found = np.full(n, -np.inf)
+    gains = np.full(n, -np.inf)
     # Border j is settled between the settled ones beside it, halving the gaps: all borders of a round at once.
     settled_at, settled = np.array([made - 1, n + 1]), np.array([made - 1, n])
     while True:
         gaps = np.flatnonzero(np.diff(settled_at) > 1)
         if not len(gaps):
-            return found
+            return gains
         middle = (settled_at[gaps] + settled_at[gaps + 1]) // 2
         low, high = settled[gaps], np.minimum(settled[gaps + 1], middle - 1)
         sizes = high - low + 1
@@ -74,7 +76,7 @@ def _one_more(best: np.ndarray, gain, made: int) -> np.ndarray:
         candidate = np.arange(sizes.sum()) - firsts[owner] + low[owner]
         reached = best[candidate - 1] + gain(candidate, middle[owner])
         top = np.maximum.reduceat(reached, firsts)
-        found[middle - 1] = top
+        gains[middle - 1] = top
         winners = np.flatnonzero(reached == top[owner])
         chosen = np.empty(len(gaps), dtype=int)
         chosen[owner[winners][::-1]] = candidate[winners][::-1]  # of equal ones the lowest

@@ -109,14 +109,14 @@ class TestComponents:
     def test_the_largest_come_first(self):
         parts = components(self.MASK)
         assert [part.sum() for part in parts] == [3, 2, 2] and parts[0][1, 0] and parts[1][0, 4] and parts[2][3, 3]
-        assert len(components(self.MASK, n=1)) == 1 and len(components(self.MASK, least_share=0.7)) == 1
+        assert len(components(self.MASK, n=1)) == 1 and len(components(self.MASK, min_fraction=0.7)) == 1
         assert components(np.zeros((3, 3), dtype=bool)) == []
 
     def test_are_kept_together(self):
         assert largest_components(self.MASK, 2).sum() == 5 and np.array_equal(
             largest_components(self.MASK, 9), self.MASK
         )
-        assert largest_components(self.MASK, 9, least_share=0.7).sum() == 3
+        assert largest_components(self.MASK, 9, min_fraction=0.7).sum() == 3
         assert not largest_components(np.zeros((3, 3), dtype=bool), 2).any()
         with pytest.raises(ValueError, match="n is 0"):
             largest_components(self.MASK, 0)
