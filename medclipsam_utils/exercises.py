@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found; prints as one line.
+    """The result of a check, which prints as one line.
 
     Attributes:
         solved: whether every case came out right.
@@ -36,7 +36,7 @@ def check_value(answer: Any, expected: Any, hint: str, tolerance: float = 1e-6) 
 
     Args:
         answer: the reader's answer; None or ``...`` counts as not answered.
-        expected: what is right. Numbers and arrays compare within ``tolerance``, everything else exactly.
+        expected: the right answer. Numbers and arrays compare within ``tolerance``, everything else exactly.
         hint: shown when the answer is missing or wrong; never the answer itself.
         tolerance: largest absolute difference.
     """

@@ -15,8 +15,8 @@ def as_mask(mask: ArrayLike, name: str = "the mask", remedy: str = "give bool") 
 
     Args:
         mask: [H, W], bool or numbers that are all 0 or 1.
-        name: how a message calls it.
-        remedy: what a message asks for where there are other values.
+        name: what a message calls the mask.
+        remedy: what a message asks you to do where there are other values.
 
     Raises:
         ValueError: the mask is not [H, W], has no pixels, or has other values.
@@ -37,9 +37,9 @@ def as_mask(mask: ArrayLike, name: str = "the mask", remedy: str = "give bool") 
         )
     others = np.unique(mask[(mask != 0) & (mask != 1)])
     if others.size:
-        found = ", ".join(f"{value:.4g}" for value in others[:3].tolist()) + (", …" if others.size > 3 else "")
+        examples = ", ".join(f"{value:.4g}" for value in others[:3].tolist()) + (", …" if others.size > 3 else "")
         example = "mask > 0"
         if others.min() > 0 and others.max() < 1:
             remedy, example = f"probabilities are not a mask, {remedy}", "mask > 0.5"
-        raise ValueError(f"{name} has other values than 0 and 1 ({found}): {remedy}: {example}")
+        raise ValueError(f"{name} has other values than 0 and 1 ({examples}): {remedy}: {example}")
     return mask.astype(bool)

@@ -1,6 +1,6 @@
-"""What every chapter of the book begins with: the look of its figures, and how many threads its kernel uses.
+"""Every chapter begins by setting the look of its figures, and how many threads its kernel uses.
 
-NumPy's linear algebra and torch start a thread for every core each, and threads that have nothing to do wait busily for
+NumPy's linear algebra and torch each start one thread per core, and threads that have nothing to do wait busily for
 those that have. Beside another program that uses the cores too, they wait for each other most of the time: a chapter of
 two minutes took nine. With one thread it takes a third longer alone, and not more beside others; and what a sum comes
 to, down to the last digit, no longer depends on the number of cores.

@@ -18,7 +18,7 @@ import seaborn as sns
 from IPython import get_ipython
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from .metrics import Interval
 from .visual_prompts import Points
@@ -32,7 +32,7 @@ WIDTH = 5.6
 _LETTERS = 11
 _LINE_STYLES = ("-", "--", ":", "-.")
 _LINE_COLORS = (BLUE, VERMILION, GREEN, ORANGE)
-_RIM = [patheffects.withStroke(linewidth=2.6, foreground="black", alpha=0.7)]
+_RIM: list[patheffects.AbstractPathEffect] = [patheffects.withStroke(linewidth=2.6, foreground="black", alpha=0.7)]
 
 
 def use_book_style() -> None:
@@ -82,8 +82,8 @@ def show_image(
     prediction: np.ndarray | None = None,
     title: str = "",
     axes: Axes | None = None,
-) -> Figure:
-    """One image with its mask (solid) and a prediction (dashed).
+) -> Figure | SubFigure:
+    """Show one image with its mask (solid) and a prediction (dashed).
 
     Args:
         image: uint8 [H, W, 3] or [H, W].
@@ -93,7 +93,7 @@ def show_image(
         axes: where to draw; None makes a figure.
 
     Returns:
-        The figure that was drawn on.
+        The figure that was drawn on, or the subfigure of ``axes``.
     """
     if axes is None:
         axes = _new_figure(4, 4).subplots()
@@ -114,14 +114,14 @@ def show_views(
     predictions: Sequence[np.ndarray | None] | None = None,
     columns: int = 3,
 ) -> Figure:
-    """Several images side by side.
+    """Show several images side by side.
 
     Args:
         images: uint8 [H, W, 3] each, of any size.
-        titles: one an image.
+        titles: one per image.
         masks: bool [H, W] or None for each image, the references, drawn as solid outlines.
         predictions: the same, drawn as dashed outlines.
-        columns: pictures in a row; more than 3 are hard to read on a phone.
+        columns: images per row; more than 3 are hard to read on a phone.
 
     Raises:
         ValueError: no images, or another number of titles, masks or predictions.
@@ -152,7 +152,7 @@ def show_maps(
     predictions: Sequence[np.ndarray | None] | None = None,
     columns: int = 3,
 ) -> Figure:
-    """Saliency maps over their images, side by side, with a cross at each peak.
+    """Show saliency maps over their images, side by side, with a cross at each peak.
 
     The image shows through where the map is low; the colours grow lighter with the map, so that it reads in greyscale
     as well.
@@ -160,10 +160,10 @@ def show_maps(
     Args:
         images: uint8 [H, W, 3] each, of any size.
         maps: float [H, W] from 0 to 1; None shows the image alone. A map of zeros has no peak and no cross.
-        titles: one an image.
+        titles: one per image.
         masks: bool [H, W] or None for each image, the references, drawn as outlines.
         predictions: the same, drawn as dashed outlines.
-        columns: pictures in a row; more than 3 are hard to read on a phone.
+        columns: images per row; more than 3 are hard to read on a phone.
 
     Raises:
         ValueError: no images, or another number of maps, titles or masks.
@@ -183,15 +183,15 @@ def draw_prompts(axes: Axes, boxes: np.ndarray, points: Sequence[Points] = ()) -
     """Draw what SAM is asked with: boxes, a plus for each point on the target, a minus for each beside it.
 
     Args:
-        axes: of the image.
+        axes: axes of the image, for example from ``figure.axes``.
         boxes: float [K, 4] as (x0, y0, x1, y1), the last column and row plus 1.
         points: see :class:`~medclipsam_utils.visual_prompts.Points`.
     """
     for x0, y0, x1, y1 in boxes - 0.5:  # imshow draws pixel i from i − ½ to i + ½
         axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=SKY, linewidth=1.5, path_effects=_RIM)
-    for asked in points:
+    for drawn in points:
         for label, sign, color in ((1, "+", "white"), (0, "_", VERMILION)):
-            marked = asked.xy[asked.labels == label]
+            marked = drawn.xy[drawn.labels == label]
             axes.plot(
                 *marked.T, sign, color=color, linestyle="none", markersize=8, markeredgewidth=2, path_effects=_RIM
             )
@@ -203,13 +203,13 @@ def contact_sheet(
     titles: Sequence[str] | None = None,
     predictions: Sequence[np.ndarray] | None = None,
 ) -> Figure:
-    """Several samples side by side, each with its mask outlined.
+    """Show several samples side by side, each with its mask outlined.
 
     Args:
         samples: objects with ``image`` and ``mask`` (a :class:`~medclipsam_utils.simulate.Sample` for example).
-        columns: pictures in a row.
-        titles: one a sample; None uses each sample's ``finding``.
-        predictions: bool [H, W], one a sample, drawn as dashed outlines.
+        columns: images per row.
+        titles: one per sample; None uses each sample's ``finding``.
+        predictions: bool [H, W], one per sample, drawn as dashed outlines.
 
     Raises:
         ValueError: no samples, or another number of titles or predictions.
@@ -220,12 +220,12 @@ def contact_sheet(
 
 
 def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """An image beside the same image with every structure in its own colour, and a legend below.
+    """Show an image beside the same image with every structure in its own colour, and a legend below.
 
     Args:
         image: uint8 [H, W, 3].
         structures: masks by name, bool [H, W] each; empty ones are left out.
-        title: printed above the left picture.
+        title: printed above the left image.
     """
     figure = _new_figure(WIDTH, WIDTH / 2 + 1)
     plain, coloured = figure.subplots(1, 2)
@@ -233,7 +233,7 @@ def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], tit
     show_image(image, title="what is where", axes=coloured)
     visible = {name: mask for name, mask in structures.items() if mask.any()}
     for (name, mask), color in zip(visible.items(), sns.color_palette("colorblind", len(visible)), strict=True):
-        layer = np.zeros((*mask.shape, 4))
+        layer = np.zeros((*mask.shape, 4))  # (H, W, RGBA)
         layer[mask] = (*color, 0.45)
         coloured.imshow(layer)
         coloured.plot([], [], "s", color=color, label=name)
@@ -242,11 +242,11 @@ def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], tit
 
 
 def show_counterfactual(without: np.ndarray, present: np.ndarray, mask: np.ndarray | None = None) -> Figure:
-    """The same simulated body without and with a finding, and where the two images differ.
+    """Show the same simulated body without and with a finding, and where the two images differ.
 
     Args:
         without, present: uint8 [H, W, 3] of equal size.
-        mask: bool [H, W], the target, outlined in the second picture.
+        mask: bool [H, W], the target, outlined in the second image.
     """
     change = np.abs(present[..., 0].astype(int) - without[..., 0])
     difference = np.clip(2 * change, 0, 255).astype(np.uint8)
@@ -254,7 +254,7 @@ def show_counterfactual(without: np.ndarray, present: np.ndarray, mask: np.ndarr
 
 
 def histograms(groups: Mapping[str, np.ndarray], xlabel: str, bins: int = 48) -> Figure:
-    """Distributions of several groups of values as lines of different style, over common bins.
+    """Draw distributions of several groups of values as lines of different style, over common bins.
 
     Args:
         groups: values by group name; arrays of any shape, NaN not allowed.
@@ -263,17 +263,20 @@ def histograms(groups: Mapping[str, np.ndarray], xlabel: str, bins: int = 48) ->
     """
     values = {name: np.ravel(group) for name, group in groups.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
-    shares = {name: np.histogram(group, edges)[0] / group.size for name, group in values.items()}
-    return curves((edges[1:] + edges[:-1]) / 2, shares, xlabel, "share")
+    fractions = {name: np.histogram(group, edges)[0] / group.size for name, group in values.items()}
+    return curves((edges[1:] + edges[:-1]) / 2, fractions, xlabel, "share")
 
 
 def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
-    """Several lines over one axis, told apart by style and colour.
+    """Draw several lines over one axis, told apart by style and colour.
 
     Args:
         x: [N].
         lines: [N] values by the name that the legend shows; eight at most, so that all differ.
         xlabel, ylabel: what is shown, with units.
+
+    Raises:
+        ValueError: more than eight lines.
     """
     if len(lines) > 8:
         raise ValueError(f"{len(lines)} lines cannot be told apart; show 8 at most")
@@ -289,11 +292,11 @@ def curves(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: 
 
 
 def bars(names: Sequence[str], values: Sequence[float], xlabel: str) -> Figure:
-    """Values as bars, one a row, in their order from top to bottom.
+    """Draw values as bars, one per row, in their order from top to bottom.
 
     Args:
         names: what stands beside each bar; they may repeat.
-        values: one a name.
+        values: one per name.
         xlabel: what is shown, with its unit.
     """
     figure = _new_figure(WIDTH, 0.8 + 0.3 * len(names))
@@ -307,7 +310,7 @@ def bars(names: Sequence[str], values: Sequence[float], xlabel: str) -> Figure:
 
 
 def intervals(groups: Mapping[str, Interval], xlabel: str, reference: float | None = None) -> Figure:
-    """Estimates with their intervals, one a row.
+    """Draw estimates with their intervals, one per row.
 
     Args:
         groups: results of :func:`~medclipsam_utils.metrics.bootstrap_interval` by name.
@@ -335,14 +338,14 @@ def matrices(
     limits: tuple[float, float] | None = None,
     digits: int | None = None,
 ) -> Figure:
-    """Matrices as tiles, two beside each other; dark is low, so that they read in greyscale as well.
+    """Draw matrices as tiles, two beside each other; dark is low, so that they read in greyscale as well.
 
     Args:
         panels: [N, M] by title; NaN leaves a tile white with a cross.
         rows: what the rows are, named at the side.
         columns: what the columns are, named below.
         limits: values of the darkest and the brightest tile of all panels; None takes each panel's own.
-        digits: write the values with so many digits behind the point into the tiles; None writes none. They fit a
+        digits: write the values into the tiles, with so many digits behind the point; None writes none. They fit a
             single panel of 8 columns or so.
 
     Raises:

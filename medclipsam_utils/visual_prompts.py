@@ -28,7 +28,7 @@ class Points:
     """Points for one question to SAM.
 
     Attributes:
-        xy: float32 [P, 2].
+        xy: coordinates (x, y) in pixels, float32 [P, 2].
         labels: int64 [P], 1 on the target and 0 beside it.
     """
 
@@ -37,7 +37,7 @@ class Points:
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
-    """Find the smallest box that holds a mask: float32 [4].
+    """Find the smallest box that holds a mask: float32 [4], (x0, y0, x1, y1) in pixels.
 
     Args:
         mask: [H, W], bool or numbers that are all 0 or 1, not empty.
@@ -59,13 +59,13 @@ def boxes_from_mask(
 
     Args:
         mask: [H, W], bool or numbers that are all 0 or 1.
-        per_component: one around each connected component, the largest first; otherwise one around all.
-        margin: share of a box's width and height by which each side is moved outward (inward if negative), but not out
-            of the image.
-        n: at most so many; None for all.
+        per_component: draw one around each connected component, the largest first; otherwise one around all.
+        margin: fraction of a box's width and height by which each side is moved outward (inward if negative), but not
+            out of the image.
+        n: largest number of boxes; None for all.
 
     Returns:
-        float32 [K, 4]; [0, 4] of an empty mask.
+        float32 [K, 4], (x0, y0, x1, y1) in pixels; [0, 4] for an empty mask.
 
     Raises:
         ValueError: the mask is not [H, W], or has other values.
@@ -85,8 +85,8 @@ def points_from_mask(
 
     Args:
         mask: [H, W], bool or numbers that are all 0 or 1.
-        n: points on the mask; fewer where it has fewer pixels.
-        negatives: points beside it; fewer where there are fewer pixels.
+        n: number of points on the mask; fewer where it has fewer pixels.
+        negatives: number of points beside it; fewer where there are fewer pixels.
         where: ``"inside"`` draws from the half of the pixels that lie deepest (by distance to the border), so that a
             coarse mask that is a little too large still gives points on the target; ``"random"`` draws from all, as the
             paper does.
@@ -121,14 +121,14 @@ def predict_mask(
     Args:
         predictor: after ``set_image``.
         boxes: float [K, 4] or [4], each a question of its own; the answers are united.
-        points: for all boxes alike, or one :class:`Points` per box. Without boxes, each :class:`Points` is a question.
+        points: one :class:`Points` for all boxes alike, or one per box. Without boxes, each is a question.
         vote: ``"single"`` takes SAM's one mask. The others ask for three and vote: ``"average"``, the mean of the masks
             above ½; ``"mrm"``, their mean weighted by SAM's own estimate of their quality, stretched to 0 … 1, as in
             the released code; ``"staple"``, the most likely truth if each mask has its own sensitivity and specificity
             (Warfield et al. 2004).
 
     Returns:
-        bool [H, W]; empty where there is nothing to ask with.
+        bool [H, W]; empty where there is neither a box nor a point.
 
     Raises:
         ValueError: an unknown vote, another number of points than of boxes, or no image was set.
@@ -137,16 +137,16 @@ def predict_mask(
         raise ValueError(f"vote is {vote!r}: choose from {', '.join(VOTES)}")
     if not predictor.is_image_set:
         raise ValueError("SAM has no image yet: call predictor.set_image first")
-    found = np.zeros(predictor.original_size, dtype=bool)
-    for box, asked in _questions(boxes, points):
+    united = np.zeros(predictor.original_size, dtype=bool)
+    for box, drawn in _questions(boxes, points):
         masks, quality, _ = predictor.predict(
-            point_coords=None if asked is None else asked.xy,
-            point_labels=None if asked is None else asked.labels,
+            point_coords=None if drawn is None else drawn.xy,
+            point_labels=None if drawn is None else drawn.labels,
             box=box,
             multimask_output=vote != "single",
-        )
-        found |= masks[0] if vote == "single" else _elect(masks, quality, vote)
-    return found
+        )  # (M, H, W) and (M,), M of 1 or 3
+        united |= masks[0] if vote == "single" else _elect(masks, quality, vote)
+    return united
 
 
 def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
@@ -157,7 +157,7 @@ def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
 
     Args:
         masks: [M, H, W], M of 1 or more, bool or numbers that are all 0 or 1.
-        steps: turns.
+        steps: number of turns.
 
     Returns:
         float64 [H, W] from 0 to 1.
@@ -168,14 +168,14 @@ def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
     if not len(masks):
         raise ValueError("there are no masks: give one or more")
     masks = np.stack([as_mask(mask, f"mask {number}") for number, mask in enumerate(masks)])
-    votes = masks.reshape(len(masks), -1).astype(np.float64)
-    share = votes.mean()
+    votes = masks.reshape(len(masks), -1).astype(np.float64)  # (M, H · W)
+    prevalence = votes.mean()
     sensitivity = specificity = np.full((len(masks), 1), 0.99)
     truth = np.zeros(votes.shape[1])
     for _ in range(steps):
-        seen = np.where(votes == 1, sensitivity, 1 - sensitivity).prod(0) * share
-        unseen = np.where(votes == 1, 1 - specificity, specificity).prod(0) * (1 - share)
-        truth = seen / np.maximum(seen + unseen, np.finfo(float).tiny)
+        on_target = np.where(votes == 1, sensitivity, 1 - sensitivity).prod(0) * prevalence
+        beside = np.where(votes == 1, 1 - specificity, specificity).prod(0) * (1 - prevalence)
+        truth = on_target / np.maximum(on_target + beside, np.finfo(float).tiny)
         sensitivity = (votes @ truth / max(truth.sum(), np.finfo(float).tiny))[:, None]
         specificity = ((1 - votes) @ (1 - truth) / max((1 - truth).sum(), np.finfo(float).tiny))[:, None]
     return truth.reshape(masks.shape[1:])
@@ -197,21 +197,20 @@ def _draw(region: np.ndarray, count: int, where: str, generator: np.random.Gener
 def _questions(
     boxes: np.ndarray | None, points: Points | Sequence[Points] | None
 ) -> list[tuple[np.ndarray | None, Points | None]]:
-    several = None if points is None else [points] if isinstance(points, Points) else list(points)
+    """Pair each box with its points, None where there are none; without boxes, each set of points is a question."""
+    several = [] if points is None else [points] if isinstance(points, Points) else list(points)
     if boxes is None:
-        return [(None, asked) for asked in several or [] if len(asked.xy)]
+        return [(None, drawn) for drawn in several if len(drawn.xy)]
     boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
-    if several is None:
-        several = [None] * len(boxes)
-    elif isinstance(points, Points):
+    if points is None:
+        return [(box, None) for box in boxes]
+    if isinstance(points, Points):
         several *= len(boxes)
     if len(several) != len(boxes):
         raise ValueError(
             f"there are {len(several)} sets of points for {len(boxes)} boxes: give one for all, or for each"
         )
-    return [
-        (box, asked if asked is not None and len(asked.xy) else None) for box, asked in zip(boxes, several, strict=True)
-    ]
+    return [(box, drawn if len(drawn.xy) else None) for box, drawn in zip(boxes, several, strict=True)]
 
 
 def _elect(masks: np.ndarray, quality: np.ndarray, vote: str) -> np.ndarray:

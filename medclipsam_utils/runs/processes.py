@@ -36,7 +36,7 @@ class Processes:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """Yield the processes of this run. Join them if ``torchrun`` started several and nobody has, and then leave again."""
+    """Yield the processes of this run; join them if ``torchrun`` started several and nobody has, and part again."""
     begun = distributed.is_available() and distributed.is_initialized()
     if not begun and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
