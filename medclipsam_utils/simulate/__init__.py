@@ -142,7 +142,7 @@ class _CallableModule(ModuleType):
     __call__.__doc__ = simulate.__doc__
 
     def __reduce__(self):
-        """How it travels to another process: by its name."""
+        """Tell pickle how the module travels to another process: by its name."""
         return import_module, (self.__name__,)
 
 

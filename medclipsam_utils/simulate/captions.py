@@ -31,7 +31,7 @@ _SIZES = {"small": "small", "medium": "medium-sized", "large": "large"}
 def write_caption(
     task: str, finding: str, attributes: Mapping[str, str], rng: np.random.Generator, kind: str | None = None
 ) -> str:
-    """One caption that is true of an image.
+    """Write one caption that is true of an image.
 
     Args:
         task: a task's name.
@@ -68,7 +68,7 @@ def _join(*parts: str) -> str:
 
 
 def _sentence(rng: np.random.Generator, modality: str, content: str, place: str = "") -> str:
-    """Modality and content in one of several sentence forms."""
+    """Join modality and content in one of several sentence forms."""
     forms = (
         f"{_a(modality)} showing {_join(content, place)}",
         f"{modality} with {_join(content, place)}",

@@ -55,7 +55,7 @@ class Drawing:
 
 @lru_cache(maxsize=64)
 def _smoother(cells: int) -> np.ndarray:
-    """Gaussian interpolation from ``cells`` random numbers to GRID positions, float64 [GRID, cells], unit variance."""
+    """Interpolate ``cells`` random numbers to GRID positions by a Gaussian, float64 [GRID, cells], unit variance."""
     centres = (np.arange(cells) + 0.5) * GRID / cells
     distance = (np.arange(GRID)[:, None] + 0.5 - centres) / (GRID / cells)
     weights = np.exp(-0.5 * (distance / 0.75) ** 2)
@@ -65,28 +65,28 @@ def _smoother(cells: int) -> np.ndarray:
 
 
 def smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:
-    """Gaussian random field, float64 [GRID, GRID], zero mean, unit variance, correlation length about GRID / cells."""
+    """Draw a Gaussian random field, float64 [GRID, GRID], mean 0, variance 1, correlation length about GRID / cells."""
     weights = _smoother(int(cells))
     return weights @ rng.standard_normal((cells, cells)) @ weights.T
 
 
 def texture(rng: np.random.Generator, rows: int, cols: int) -> np.ndarray:
-    """Gaussian random field like :func:`smooth_noise`, float32, with different correlation lengths down and across."""
+    """Draw a random field like :func:`smooth_noise`, float32, with different correlation lengths down and across."""
     return (_smoother(rows) @ rng.standard_normal((rows, cols)) @ _smoother(cols).T).astype(np.float32)
 
 
 def smooth_curve(rng: np.random.Generator, cells: int) -> np.ndarray:
-    """Gaussian random curve, float64 [GRID], zero mean, unit variance, correlation length about GRID / cells."""
+    """Draw a Gaussian random curve, float64 [GRID], mean 0, variance 1, correlation length about GRID / cells."""
     return _smoother(int(cells)) @ rng.standard_normal(cells)
 
 
 def bell(x: np.ndarray) -> np.ndarray:
-    """``exp(-x ** 2)``, cut off where it underflows, because denormal numbers are slow."""
+    """Compute ``exp(-x ** 2)``, cut off where it underflows, because denormal numbers are slow."""
     return np.exp(-np.minimum(x * x, 30))
 
 
 def blur(image: np.ndarray, sigma: float | tuple[float, float]) -> np.ndarray:
-    """Gaussian blur, cut off at 2.5 sigma; sigma in pixels, (rows, columns) where they differ."""
+    """Blur by a Gaussian, cut off at 2.5 sigma; sigma in pixels, (rows, columns) where they differ."""
     return ndimage.gaussian_filter(image, sigma, truncate=2.5)
 
 
@@ -98,7 +98,7 @@ def wavy_outline(
     spicule_length: float = 0.0,
     bins: int = 512,
 ) -> np.ndarray:
-    """Relative radius by angle, float64 [bins] over [-pi, pi), around 1: the outline of a lesion or an organ.
+    """Draw the outline of a lesion or an organ: relative radius by angle, float64 [bins] over [-pi, pi), around 1.
 
     Args:
         rng: source of randomness; draws a count of numbers fixed by the arguments.
@@ -129,7 +129,7 @@ def ellipse_radius(
     power: float = 2.0,
     outline: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Normalised distance from the centre of a (super)ellipse, float64 [GRID, GRID]: below 1 inside, 1 on the outline.
+    """Measure the normalised radius in a (super)ellipse, float64 [GRID, GRID]: below 1 inside, 1 on the outline.
 
     Args:
         row, col: centre, in pixels.
@@ -150,7 +150,7 @@ def ellipse_radius(
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part (sharing edges) of a bool mask; an empty mask stays empty."""
+    """Keep the largest connected part (sharing edges) of a bool mask; an empty mask stays empty."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask

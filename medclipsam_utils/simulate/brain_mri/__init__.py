@@ -112,7 +112,7 @@ def draw(finding: str, streams: Streams) -> Drawing:
 
 
 def _room(shares: Shares, depth: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of every pixel that a tumour may fill, by what it stays within."""
+    """Return the share of every pixel that a tumour may fill, by what it stays within."""
     within_skull = np.clip(0.5 - depth, 0, 1)
     outside_ventricles = 1 - shares.whole(np.clip(3 * shares.ventricles, 0, 1))
     return {"brain": within_skull * outside_ventricles, "skull": within_skull, "head": head}
@@ -151,7 +151,7 @@ class _Person:
     matter: Matter
 
     def slice_for(self, finding: str, setup: Setup) -> Slice:
-        """The ordinary slice or the one through the sella, as the coin and the finding ask."""
+        """Return the ordinary slice or the one through the sella, as the coin and the finding ask."""
         axis = NORMAL_AXIS[self.plane]
         centre = np.array(_CENTRES[self.plane]) + self.offset
         centre[axis] = self.ordinary_mm
@@ -184,7 +184,7 @@ def _draw_person(rng: np.random.Generator) -> _Person:
 def _attributes(
     finding: str, mask: np.ndarray, points: np.ndarray, grey: np.ndarray, structures: dict, plane: str
 ) -> dict[str, str]:
-    """What a caption may state about the tumour, measured on the image."""
+    """Return what a caption may state about the tumour, measured on the image."""
     rows, cols = np.nonzero(mask)
     x, y, z = points[:, round(rows.mean()), round(cols.mean())]
     share = mask.mean()
@@ -209,7 +209,7 @@ def _attributes(
 
 
 def region(x: float, y: float, z: float) -> str:
-    """The lobe that a point of the atlas lies in, by planes along the great fissures; empty in the depth of the brain.
+    """Name the lobe of a point of the atlas, by planes along the great fissures; empty in the depth of the brain.
 
     The central sulcus falls forwards from (y, z) = (-26, 70), the lateral fissure runs from (20, -17) up and back to
     (-40, 13), the parieto-occipital sulcus from (-62, 5) to (-82, 45); the cerebellum lies below the tentorium, which

@@ -154,7 +154,7 @@ def paint_head(
 
 
 def bounds(area: np.ndarray) -> tuple[slice, slice]:
-    """The smallest window around an area, bool [GRID, GRID] with at least one True."""
+    """Find the smallest window around an area, bool [GRID, GRID] with at least one True."""
     rows, cols = (np.nonzero(area.any(axis=axis))[0] for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
 
@@ -166,13 +166,13 @@ def _uncropped(mask: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
 
 
 def _smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    """The smaller of two distances, rounded off where they are within ``width`` of each other."""
+    """Return the smaller of two distances, rounded off where they are within ``width`` of each other."""
     share = np.clip(0.5 + (b - a) / (2 * width), 0, 1)
     return b + share * (a - b) - width * share * (1 - share)
 
 
 def _paint_face(bodies: Bodies, head: Head, eyes: np.ndarray) -> None:
-    """Soft tissue and bones, the orbits with muscles, nerve and eye, ears and spine; marks the ``eyes``."""
+    """Paint soft tissue and bones, the orbits with muscles, nerve and eye, ears and spine; marks the ``eyes``."""
     _, middle, fine = head.detail
     texture = np.clip(1 + 0.18 * middle + 0.12 * fine, 0.3, 1.7)
     for centre, axes, tissue in _FACE:
@@ -191,7 +191,7 @@ def _paint_face(bodies: Bodies, head: Head, eyes: np.ndarray) -> None:
 
 
 def _paint_sinuses(bodies: Bodies, head: Head) -> None:
-    """Air with its lining; the walls between small cells come and go with a texture."""
+    """Paint air with its lining; the walls between small cells come and go with a texture."""
     for (centre, axes), size in zip(_SINUSES, head.air, strict=True):
         if size:
             bodies.pair(centre, tuple(size * axis for axis in axes), "mucosa")

@@ -76,13 +76,13 @@ class Shares:
     beside: np.ndarray  # next to the ventricles
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Values of the window on the whole grid, 0 outside."""
+        """Put values of the window on the whole grid, 0 outside."""
         grid = np.zeros((GRID, GRID), values.dtype)
         grid[self.where] = values
         return grid
 
     def masks(self) -> dict[str, np.ndarray]:
-        """``"brain"``, ``"white matter"``, ``"grey matter"`` and ``"ventricles"``, bool [GRID, GRID]."""
+        """Return masks ``"brain"``, ``"white matter"``, ``"grey matter"`` and ``"ventricles"``, bool [GRID, GRID]."""
         inside, fluid, white = self.inside > 0.5, self.fluid > 0.5, self.white > 0.5
         masks = {
             "brain": inside & ~fluid,
@@ -96,7 +96,7 @@ class Shares:
 def tissue_shares(
     points: np.ndarray, hull: np.ndarray, matter: Matter, thickness_mm: float, where: tuple[slice, slice]
 ) -> Shares:
-    """Tissue of one person in the pixels of a window.
+    """Find the tissue of one person in the pixels of a window.
 
     Args:
         points: atlas coordinates, float64 [3, GRID, GRID], warped.

@@ -45,7 +45,7 @@ class Scanner:
 
 
 def acquire(signal: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """The picture that a scanner makes of a slice.
+    """Make the picture that a scanner makes of a slice.
 
     Args:
         signal: float64 [GRID, GRID], relative to white matter.
@@ -71,7 +71,7 @@ def acquire(signal: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> n
 
 
 def _sampled(samples: int, apodisation: float) -> np.ndarray:
-    """Weight of every spatial frequency, float32 [GRID]: 0 beyond the matrix, faded out towards its edge."""
+    """Weight every spatial frequency, float32 [GRID]: 0 beyond the matrix, faded out towards its edge."""
     position = np.abs(np.fft.fftfreq(GRID)) * GRID / (samples / 2)
     fade = 1 - apodisation * np.sin(np.pi / 2 * np.minimum(position, 1)) ** 2
     return (fade * (position < 1)).astype(np.float32)

@@ -67,7 +67,7 @@ def draw_setup(rng: np.random.Generator, plane: str) -> Setup:
 
 
 def _draw_sequence(rng: np.random.Generator, kind: str) -> Sequence:
-    """Timing as on clinical scanners; a third of the T1-weighted ones are prepared by an inversion: dark water."""
+    """Draw a timing as on clinical scanners; an inversion prepares a third of the T1-weighted ones: dark water."""
     repetition, echo, inversion, dose, fat, field = rng.random(6)
     prepared, suppressed = rng.random() < 0.35, rng.random() < 0.6
     if kind == "FLAIR":

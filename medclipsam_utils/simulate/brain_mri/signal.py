@@ -87,7 +87,7 @@ class Sequence:
     t1_scale: float = 1.0
 
     def signal(self, tissue: Tissue | str) -> float:
-        """Signal of a tissue by the equations above; water at rest with full recovery has 1."""
+        """Compute the signal of a tissue by the equations above; water at rest with full recovery has 1."""
         name = tissue if isinstance(tissue, str) else ""
         tissue = TISSUES[tissue] if isinstance(tissue, str) else tissue
         t1 = 1 / (1 / (self.t1_scale * tissue.t1_ms) + self.dose * tissue.uptake / 1000)

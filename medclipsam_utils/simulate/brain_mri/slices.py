@@ -65,14 +65,14 @@ class Slice:
         object.__setattr__(self, "_inverse", np.linalg.pinv(steps))
 
     def through(self, point: np.ndarray) -> Slice:
-        """The parallel slice that contains a point, shifted along the axis that the plane is perpendicular to."""
+        """Return the parallel slice that contains a point, shifted along the axis perpendicular to the plane."""
         normal, axis = np.cross(*self._steps.T), NORMAL_AXIS[self.plane]
         centre = self.centre.copy()
         centre[axis] += (point - centre) @ normal / normal[axis]
         return replace(self, centre=centre)
 
     def locate(self, point: np.ndarray) -> tuple[float, float, float]:
-        """Row and column nearest to a point of the atlas, and its distance from the plane in atlas mm."""
+        """Find the row and column nearest to a point of the atlas, and its distance from the plane in atlas mm."""
         offset = np.asarray(point, float) - self.centre
         row, col = self._inverse @ offset
         away = offset - self._steps @ (row, col)
@@ -98,7 +98,7 @@ class Bodies:
         self.canvas, self.view, self.points, self.rough = canvas, view, points, rough
 
     def distance(self, centre, axes, where: tuple[slice, slice]) -> np.ndarray:
-        """Signed distance from an ellipsoid's surface in mm, roughly, in a window; negative inside."""
+        """Estimate the signed distance from an ellipsoid's surface in mm, roughly, in a window; negative inside."""
         total = 0.0
         for points, middle, axis in zip(self.points, centre, axes, strict=True):
             square = points[where] - middle
@@ -108,7 +108,7 @@ class Bodies:
         return (np.sqrt(total) - 1) * min(axes) + self.rough[where]
 
     def window(self, centre, axes) -> tuple[slice, slice] | None:
-        """The pixels that may show an ellipsoid; None where the slice misses it."""
+        """Find the pixels that may show an ellipsoid; None where the slice misses it."""
         row, col, away = self.view.locate(centre)
         reach = max(axes) + _MARGIN_MM
         if away >= reach:
@@ -139,7 +139,7 @@ class Bodies:
         return where, share
 
     def pair(self, centre, axes, tissue: str, edge_mm: float = 1.0, texture: np.ndarray | None = None) -> list:
-        """The same on both sides of the midline, or once on it; what :meth:`ellipsoid` returned for those in view."""
+        """Paint the same on both sides of the midline, or once on it; return what :meth:`ellipsoid` did if in view."""
         sides = (1, -1) if centre[0] else (1,)
         painted = [self.ellipsoid((s * centre[0], *centre[1:]), axes, tissue, edge_mm, texture) for s in sides]
         return [found for found in painted if found]

@@ -84,7 +84,7 @@ def _read(name: str) -> np.ndarray:
 
 
 def _ventricles(fluid: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Lateral, third and fourth ventricle at 2 mm, float32, 1 inside: deep fluid in the boxes where they lie."""
+    """Find the lateral, third and fourth ventricle at 2 mm, float32, 1 inside: deep fluid in their boxes."""
     x, y, z = (_COARSE * i - o for i, o in zip(np.indices(fluid.shape, np.int16), _ORIGIN, strict=True))
     parts, _ = ndimage.label((fluid > 110) & (depth > 8))
     lateral = np.isin(parts, [k for k in np.unique(parts[(abs(x) < 16) & (y == 0) & (z > 8) & (z < 24)]) if k])
@@ -95,7 +95,7 @@ def _ventricles(fluid: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _hull(brain: np.ndarray) -> np.ndarray:
-    """Signed distance in mm from the smoothed surface of the brain.
+    """Measure the signed distance in mm from the smoothed surface of the brain.
 
     Above the skull base the surface is closed over sulci and fissures; at the base it follows every lobe closely, for
     there bone reaches in between them.
@@ -112,7 +112,7 @@ def _hull(brain: np.ndarray) -> np.ndarray:
 
 
 def _upsample(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Twice as many samples along every axis, linear in between; no more than ``shape``."""
+    """Take twice as many samples along every axis, linear in between; no more than ``shape``."""
     for axis in range(coarse.ndim):
         coarse = np.moveaxis(coarse, axis, 0)
         fine = np.empty((2 * len(coarse) - 1, *coarse.shape[1:]), coarse.dtype)
@@ -123,7 +123,7 @@ def _upsample(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def sample_tissue(points: np.ndarray) -> np.ndarray:
-    """Trilinear interpolation of the tissue maps.
+    """Interpolate the tissue maps trilinearly.
 
     Args:
         points: float64 [3, n], atlas coordinates in mm; outside the template the nearest voxel counts.
@@ -141,7 +141,7 @@ def sample_tissue(points: np.ndarray) -> np.ndarray:
 
 
 def sample_hull(points: np.ndarray) -> np.ndarray:
-    """Signed distance of every pixel from the hull in mm, negative inside.
+    """Measure the signed distance of every pixel from the hull in mm, negative inside.
 
     Args:
         points: float64 [3, rows, cols], even numbers of both. As distances are smooth, every second row and column is
@@ -158,7 +158,7 @@ def sample_hull(points: np.ndarray) -> np.ndarray:
 
 
 def _corners(position: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The flat index and the weight of the eight voxels around every position, corner by corner."""
+    """Return the flat index and the weight of the eight voxels around every position, corner by corner."""
     size = np.array(shape)[:, None]
     position = np.clip(position, 0, size - 1.001)
     low = position.astype(np.intp)

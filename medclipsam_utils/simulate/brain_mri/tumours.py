@@ -87,7 +87,7 @@ class Tumour:
     attachment: str = ""
 
     def displaced(self, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Atlas coordinates of every pixel after the tumour has pushed the tissue away, float64 [3, GRID, GRID]."""
+        """Return each pixel's atlas coordinates once the tumour has pushed tissue away, float64 [3, GRID, GRID]."""
         amount, reach = self.push
         span = 1.4 * self.size_px * (1 + 4 * reach)
         where = tuple(slice(int(np.clip(c - span, 0, GRID)), int(np.clip(c + span, 0, GRID))) for c in self.centre)
@@ -103,12 +103,12 @@ class Tumour:
         return moved
 
     def share(self, within: np.ndarray) -> np.ndarray:
-        """Share of every pixel that the tumour covers, tail included, given the share of where it may be."""
+        """Return the share of every pixel that the tumour covers, tail included, given the share of where it may be."""
         inside = np.clip(0.5 + (1 - self.radius) * (self.size_px / self.edge_px), 0, 1)
         return np.maximum(inside, self.tail) * within
 
     def oedema_share(self, white: np.ndarray, tissue: np.ndarray, pixel_mm: float) -> np.ndarray:
-        """Share of every pixel that is oedema: far along white matter, hardly into cortex, not into fluid."""
+        """Return each pixel's share that is oedema: far along white matter, hardly into cortex, not into fluid."""
         away = np.maximum(self.radius - 1, 0) * (self.size_px * pixel_mm)
         spread = np.clip((self.oedema_mm * (0.25 + 0.75 * white) - away) / 5 + 0.5, 0, 1)
         return spread * (self.oedema_mm > 0) * np.clip(0.15 + white, 0, 1) * tissue
@@ -132,7 +132,7 @@ def _size_mm(rng: np.random.Generator, small: float, middle: float, large: float
 
 
 def _choose(rng: np.random.Generator, area: np.ndarray) -> tuple[int, int]:
-    """A pixel of an area at random, among SEATS."""
+    """Choose a pixel of an area at random, among SEATS."""
     rows, cols = np.nonzero(area[SEATS])
     k = int(rng.random() * len(rows))
     return 2 * int(rows[k]), 2 * int(cols[k])
@@ -229,7 +229,7 @@ def _meningioma(rng: np.random.Generator, site: Site) -> Tumour:
 
 
 def _direction(field: np.ndarray, row: int, col: int) -> tuple[float, float]:
-    """Unit vector (rows, columns) along which a field grows, around a pixel."""
+    """Return the unit vector (rows, columns) along which a field grows, around a pixel."""
     patch = field[max(row - 4, 0) : row + 5, max(col - 4, 0) : col + 5]
     down, right = (float(slope.mean()) for slope in np.gradient(patch))
     length = np.hypot(down, right) + 1e-9

@@ -71,12 +71,12 @@ def draw(finding: str, streams: Streams) -> Drawing:
 
 
 def _linear(level_db: np.ndarray) -> np.ndarray:
-    """Amplitude of a level in dB, float32."""
+    """Return the amplitude of a level in dB, float32."""
     return np.exp(np.float32(np.log(10) / 20) * level_db.astype(np.float32))
 
 
 def _structures(tissue: Tissue, probe: Probe, visible: np.ndarray) -> dict[str, np.ndarray]:
-    """Layers on the screen; a layer with fewer than 60 pixels in view is left out."""
+    """Carry the layers to the screen; a layer with fewer than 60 pixels in view is left out."""
     depth, beam = probe.to_beam(ROW, COL)
     row = np.clip(GRID * depth, 0, GRID - 1).astype(np.intp)
     col = np.clip(GRID * (beam + 1) / 2, 0, GRID - 1).astype(np.intp)

@@ -13,7 +13,7 @@ _LABELS = ("RT BREAST", "LT BREAST", "RT 10H", "LT 2H", "UOQ", "LT 3", "RT UIQ",
 
 
 def burn_in(grey: np.ndarray, setup: Setup, lesion: Lesion | None) -> None:
-    """Labels, depth scale, grey bar and calipers, in place; ``setup.marks`` decides which and where.
+    """Burn in labels, depth scale, grey bar and calipers, in place; ``setup.marks`` decides which and where.
 
     Calipers measure the mass; without one they stand, just as often, at a spot of normal tissue, so that neither they
     nor any text give a mass away.
@@ -52,7 +52,7 @@ def burn_in(grey: np.ndarray, setup: Setup, lesion: Lesion | None) -> None:
 
 
 def _ends_anywhere(setup: Setup, across: bool) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Screen positions (row, col) at both ends of the width or (``across``) height of a spot in view."""
+    """Return the screen positions (row, col) of both ends of the width or (``across``) height of a spot in view."""
     down, aside, size, stretch = setup.marks[16:]
     row, col = setup.probe.to_screen(0.2 + 0.5 * down, 1.2 * (aside - 0.5))
     half_width = 8 + 35 * size**2

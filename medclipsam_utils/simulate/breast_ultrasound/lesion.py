@@ -52,7 +52,7 @@ class Lesion:
         return math.hypot(self.row_radius * math.cos(self.angle), self.col_radius * math.sin(self.angle))
 
     def radius(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Normalised radius (1 on the outline), distance from it in pixels (positive outside), and bin of the angle."""
+        """Return normalised radius (1 on the outline), distance from it in pixels (positive outside), and angle bin."""
         cos, sin, bins = math.cos(self.angle), math.sin(self.angle), len(self.outline)
         dx, dy = col - self.col, row - self.row
         u, v = (cos * dx + sin * dy) / self.col_radius, (cos * dy - sin * dx) / self.row_radius
@@ -61,7 +61,7 @@ class Lesion:
         return radius, np.hypot(dx, dy) * (1 - 1 / np.maximum(radius, 1e-3)), index
 
     def ends(self, across: bool) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Screen positions (row, col) where the mass's width or (``across``) height, before tilt, meets its outline."""
+        """Find the screen positions (row, col) at the ends of the mass's width or (``across``) height, before tilt."""
         points = []
         for turn in (np.pi, 0.0) if not across else (-np.pi / 2, np.pi / 2):
             reach = self.outline[int((turn + np.pi) / (2 * np.pi) * len(self.outline)) % len(self.outline)]
@@ -72,7 +72,7 @@ class Lesion:
 
 
 def draw_lesion(rng: np.random.Generator, finding: str, tissue: Tissue, probe: Probe) -> Lesion:
-    """Size, place and kind; the place is drawn as a share of fat and gland and kept inside the field of view."""
+    """Draw size, place and kind; the place is a share of fat and gland and kept inside the field of view."""
     size = rng.random()
     radius = np.interp(size, (0, 0.3, 0.7, 1), (10.0, 22.0, 42.0, 75.0))
     down, across = rng.uniform(0.15, 1.0), rng.uniform(-0.4, 0.4, 2).sum()
@@ -122,7 +122,7 @@ def draw_lesion(rng: np.random.Generator, finding: str, tissue: Tissue, probe: P
 
 
 def _draw_spicules(rng: np.random.Generator) -> np.ndarray:
-    """Strength by angle of fine lines that run outwards from the margin."""
+    """Draw the strength by angle of fine lines that run outwards from the margin."""
     strength = np.zeros(len(_ANGLES))
     for _ in range(int(rng.integers(9, 18))):
         centre, width = rng.uniform(-np.pi, np.pi), rng.uniform(0.02, 0.045)
@@ -134,7 +134,7 @@ def _draw_spicules(rng: np.random.Generator) -> np.ndarray:
 def _place(
     tissue: Tissue, probe: Probe, down: float, across: float, reach: float, flatness: float
 ) -> tuple[float, float, float]:
-    """Row and column on the screen and the factor by which the mass must shrink to stay in the field of view."""
+    """Find row and column on the screen, and the factor by which the mass must shrink to stay in the field of view."""
     top, bottom = float(tissue.ends[0].mean()) + 0.01, 0.88
     needed = reach * flatness / probe.depth
     shrink = min(1.0, 0.46 * (bottom - top) / needed)
@@ -154,7 +154,7 @@ def _place(
 def insert_lesion(
     lesion: Lesion, rng: np.random.Generator, probe: Probe, echo: np.ndarray, specular: np.ndarray, loss: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Echo, mirror-like echo and attenuation of the tissue with the mass in it, float32 [GRID, GRID] each."""
+    """Return echo, mirror-like echo and attenuation of the tissue with the mass in it, float32 [GRID, GRID] each."""
     where, row, col = _nearby(lesion, probe)
     uneven, cloudy, streaky = (texture(rng, *cells)[where] for cells in ((36, 24), (7, 7), (30, 9)))
     before = echo[where], specular[where], loss[where]
@@ -196,7 +196,7 @@ def insert_lesion(
 
 
 def _nearby(lesion: Lesion, probe: Probe) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The part of the beam grid that a mass changes, and where its samples lie on the screen, float32."""
+    """Find the part of the beam grid that a mass changes, and where its samples lie on the screen, float32."""
     row, col = probe.to_screen((ROWS[:, :1] + 0.5) / GRID, 2 * (COLS[:1] + 0.5) / GRID - 1)
     reach = lesion.reach + 2.2 * math.sqrt(lesion.row_radius * lesion.col_radius) + 12
     near = (np.abs(row - lesion.row) < reach) & (np.abs(col - lesion.col) < reach)
@@ -207,7 +207,7 @@ def _nearby(lesion: Lesion, probe: Probe) -> tuple[tuple[slice, slice], np.ndarr
 
 
 def lesion_mask(lesion: Lesion, visible: np.ndarray) -> np.ndarray:
-    """The mask: all pixels inside the outline that are in view and hang together with the centre."""
+    """Mark all pixels inside the outline that are in view and hang together with the centre: the mask."""
     box = tuple(
         slice(int(np.clip(centre - lesion.reach - 2, 0, GRID)), int(np.clip(centre + lesion.reach + 3, 0, GRID)))
         for centre in (lesion.row, lesion.col)
@@ -219,7 +219,7 @@ def lesion_mask(lesion: Lesion, visible: np.ndarray) -> np.ndarray:
 
 
 def describe_lesion(lesion: Lesion, mask: np.ndarray, probe: Probe, expected: np.ndarray) -> dict[str, str]:
-    """What the caption may say, measured on the mask; ``expected`` is the grey value without the mass, beam grid."""
+    """State what the caption may say, measured on the mask; ``expected`` is grey without the mass, in the beam grid."""
     rows, cols = np.nonzero(mask)
     row, col, share = rows.mean(), cols.mean(), mask.mean()
     depth, beam = probe.to_beam(row, col)

@@ -56,7 +56,7 @@ class Probe:
         return 2 * self.spread * (1 + self.depth / 2 / self.apex * (self.kind == "trapezoid")) / GRID
 
     def to_beam(self, row: Place, col: Place) -> tuple[Place, Place]:
-        """Depth (0 at the face, 1 at the end) and beam (-1 leftmost, 1 rightmost) of screen positions."""
+        """Turn screen positions into depth (0 at the face, 1 at the end) and beam (-1 leftmost, 1 rightmost)."""
         dx = col - self._centre
         if self.kind == "sector":
             dy = row - self._apex_row
@@ -66,7 +66,7 @@ class Probe:
         return down / self.height, dx / (self.spread * widening)
 
     def to_screen(self, depth: Place, beam: Place) -> tuple[Place, Place]:
-        """Row and column of positions in the beam grid; the inverse of :meth:`to_beam`."""
+        """Turn positions in the beam grid into row and column; the inverse of :meth:`to_beam`."""
         if self.kind == "sector":
             radius, angle = self.apex + depth * self.depth, beam * self.spread
             return self._apex_row + radius * np.cos(angle), self._centre + radius * np.sin(angle)
@@ -75,7 +75,7 @@ class Probe:
         return self.top - 0.5 + down, self._centre + beam * self.spread * widening
 
     def visible(self) -> np.ndarray:
-        """Pixels of the screen that show tissue, bool [GRID, GRID]."""
+        """Mark the pixels of the screen that show tissue, bool [GRID, GRID]."""
         depth, beam = self.to_beam(ROW, COL)
         middle = self.top + self.height / 2 - 0.5
         window = (np.abs(COL - self._centre) <= self.width / 2) & (np.abs(ROW - middle) <= self.height / 2)
@@ -92,7 +92,7 @@ class Probe:
 
 
 def _stretch(image: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Rows of an image at fractional positions, by linear interpolation; the ends are held."""
+    """Interpolate the rows of an image linearly at fractional positions; the ends are held."""
     position = np.clip(position, 0, len(image) - 1)
     above = np.minimum(position.astype(np.intp), len(image) - 2)
     share = (position - above).astype(image.dtype)[:, None]

@@ -59,7 +59,7 @@ class Scanner:
 def envelope(
     amplitude: np.ndarray, specular: np.ndarray, scanner: Scanner, rng: np.random.Generator, probe: Probe
 ) -> np.ndarray:
-    """Received envelope of a tissue.
+    """Compute the received envelope of a tissue.
 
     Args:
         amplitude: root mean square amplitude of the diffuse echo, float [GRID, GRID], beam grid.
@@ -104,7 +104,7 @@ def _blur(field: np.ndarray, sigma: float, axis: int) -> np.ndarray:
 
 
 def two_way_loss(attenuation_db: np.ndarray) -> np.ndarray:
-    """What is lost on the way to each sample and back, in dB.
+    """Sum what is lost on the way to each sample and back, in dB.
 
     The running sum of the loss per sample, float [GRID, GRID], along each beam; a beam is wider than a sample, which
     softens the sides of shadows.
@@ -113,7 +113,7 @@ def two_way_loss(attenuation_db: np.ndarray) -> np.ndarray:
 
 
 def compress(received: np.ndarray, scanner: Scanner) -> np.ndarray:
-    """Grey value in [0, 1] of an envelope: its logarithm within the dynamic range, as on the display."""
+    """Turn an envelope into grey values in [0, 1]: its logarithm within the dynamic range, as on the display."""
     floor = np.float32(10 ** (-scanner.dynamic_range_db / 20))
     grey = 1 + np.log10(np.maximum(received, floor)) * (20 / scanner.dynamic_range_db)
     grey = np.clip(grey, 0, 1)

@@ -49,7 +49,7 @@ def draw_setup(rng: np.random.Generator) -> Setup:
 
 
 def _draw_probe(rng: np.random.Generator) -> Probe:
-    """A rectangle that fills the picture or leaves bars at the sides or above and below; a trapezoid; or a sector."""
+    """Draw a rectangle that fills the picture or leaves bars beside or above and below it; a trapezoid; or a sector."""
     kind = ("rectangle", "trapezoid", "sector")[int(np.searchsorted([0.90, 0.94], rng.random()))]
     framing = ("full", "side bars", "letterbox")[int(np.searchsorted([0.25, 0.65], rng.random()))]
     share, shift, apex, spread = rng.uniform(0.74, 0.98), rng.uniform(0.3, 0.7), rng.random(), rng.random()
@@ -68,7 +68,7 @@ def _draw_probe(rng: np.random.Generator) -> Probe:
 
 
 def _draw_gain(rng: np.random.Generator) -> np.ndarray:
-    """Gain after time-gain compensation, in dB: too little or uneven with depth, and lost where contact is poor."""
+    """Draw the gain after time-gain compensation, in dB: too little, uneven with depth, or lost at poor contact."""
     depth = ROWS / GRID
     gain = rng.uniform(-20, -11) - rng.uniform(-1, 15) * depth + rng.uniform(0, 1.5) * smooth_curve(rng, 4)[:, None]
     weak, reach, start = rng.random() < 0.4, rng.uniform(6, 18), rng.uniform(0.3, 0.6)

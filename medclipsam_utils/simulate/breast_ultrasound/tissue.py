@@ -76,7 +76,7 @@ def draw_tissue(rng: np.random.Generator) -> Tissue:
 
 
 def _layers(ends: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of each layer in every sample, float32 [GRID, GRID]; neighbours blend into each other."""
+    """Return the share of each layer in every sample, float32 [GRID, GRID]; neighbours blend into each other."""
     blends = zip(ends, (0.01, 0.03, 0.05, 0.01), strict=True)
     steps = [np.clip((DEPTH - end) / edge + 0.5, 0, 1).astype(np.float32) for end, edge in blends]
     shares = [np.float32(1) - steps[0], *(above - below for above, below in itertools.pairwise(steps)), steps[3]]
@@ -86,7 +86,7 @@ def _layers(ends: np.ndarray) -> dict[str, np.ndarray]:
 def _scatter(
     rng: np.random.Generator, levels: np.ndarray, layers: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Level of the diffuse echo in dB and amplitude of the mirror-like echo, float32 [GRID, GRID] each."""
+    """Draw the diffuse echo's level in dB and the mirror-like echo's amplitude, float32 [GRID, GRID] each."""
     skin, fat, gland, muscle, beyond = layers.values()
     lobules = texture(rng, int(rng.integers(4, 9)), int(rng.integers(3, 6)))
     ducts = texture(rng, int(rng.integers(14, 26)), int(rng.integers(5, 9)))
@@ -114,7 +114,7 @@ def _scatter(
 
 
 def _sheets(field: np.ndarray, width: float) -> np.ndarray:
-    """Mirror-like echo of sheets lying on the zero level of a field, 0 to 1: strongest where they cross the beam."""
+    """Return mirror-like echoes of sheets on the zero level of a field, 0 to 1: strongest where they cross the beam."""
     down, across = np.gradient(field)
     down *= down
     across *= across
@@ -126,7 +126,7 @@ def _sheets(field: np.ndarray, width: float) -> np.ndarray:
 
 
 def _uneven_loss(rng: np.random.Generator) -> np.ndarray:
-    """Attenuation in dB per sample: patches and strands that shadow what lies below them, float32 [GRID, GRID]."""
+    """Draw attenuation in dB per sample: patches and strands that shadow what lies below them, float32 [GRID, GRID]."""
     soft, sharp = rng.uniform(-0.1, 0.22), rng.uniform(-0.3, 0.3)
     loss = np.float32(max(soft, 0)) * np.clip(texture(rng, 4, 11) - 0.7, 0, None)
     loss += np.float32(max(sharp, 0)) * np.clip(texture(rng, 10, 34) - 1.5, 0, None)
@@ -135,7 +135,7 @@ def _uneven_loss(rng: np.random.Generator) -> np.ndarray:
 
 
 def _interfaces(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bright lines where layers meet: both faces of the skin, and the fasciae below fat, gland and muscle."""
+    """Draw bright lines where layers meet: both faces of the skin, and the fasciae below fat, gland and muscle."""
     depth, ends = DEPTH.astype(np.float32), ends.astype(np.float32)
     broken = np.clip(0.7 + 0.7 * texture(rng, 5, 12), 0.1, 1.8)
     lines = bell((depth - 0.004) / 0.006) + bell((depth - ends[0]) / 0.005)
@@ -145,7 +145,7 @@ def _interfaces(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_lobules(rng, echo, specular, ends, step_db) -> None:
-    """Up to four islands of fat within the gland, in place: darker than it and mostly flatter than a mass."""
+    """Add up to four islands of fat within the gland, in place: darker than it and mostly flatter than a mass."""
     for _ in range(4):
         drawn, across, down = rng.random() < 0.5, rng.uniform(0, 1), rng.uniform(0.1, 0.9)
         half_depth, flatness, edge = rng.uniform(0.02, 0.06), rng.uniform(1.8, 5.0), rng.uniform(0, 0.4)
@@ -162,7 +162,7 @@ def _add_lobules(rng, echo, specular, ends, step_db) -> None:
 
 
 def _add_ducts(rng, echo, specular, ends) -> None:
-    """Up to three ducts or veins in the gland, in place: thin, nearly black tubes with two bright walls."""
+    """Add up to three ducts or veins in the gland, in place: thin, nearly black tubes with two bright walls."""
     for _ in range(3):
         drawn, across, down = rng.random() < 0.3, rng.uniform(0, 1), rng.uniform(0.05, 0.95)
         half_depth, length, bend = rng.uniform(0.006, 0.014), rng.uniform(0.04, 0.16), rng.normal(0, 0.02)
@@ -177,7 +177,7 @@ def _add_ducts(rng, echo, specular, ends) -> None:
 
 
 def _add_rib(rng, echo, specular, loss, ends) -> None:
-    """At times a rib in the muscle, in place: a bright cap that lets hardly any sound through."""
+    """Add a rib in the muscle at times, in place: a bright cap that lets hardly any sound through."""
     drawn, across = rng.random() < 0.07, rng.uniform(0.1, 0.9)
     wide, high = rng.uniform(0.10, 0.2), rng.uniform(0.05, 0.08)
     if drawn:
@@ -193,7 +193,7 @@ def _add_rib(rng, echo, specular, loss, ends) -> None:
 def _around(
     depth: float, across: float, half_depth: float, half_width: float
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The samples near a point of the flat tissue, and their offsets from it in units of the two half sizes, float32.
+    """Find the samples near a point of the flat tissue, and their offsets in units of the two half sizes, float32.
 
     All lengths are shares of the depth or of the width of the grid.
     """

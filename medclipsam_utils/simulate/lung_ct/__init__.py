@@ -76,7 +76,7 @@ def draw(finding: str, streams: Streams) -> Drawing:
 
 
 def _abdomen_slice(rng: np.random.Generator, scan: Scan) -> tuple[Plane, dict[str, np.ndarray]]:
-    """The belly in Hounsfield units, from outside to inside, and its structures."""
+    """Paint the belly in Hounsfield units, from outside to inside; return its structures."""
     trunk, down = draw_abdomen_trunk(rng)
     plane = Plane(scan.frame(trunk.skin))
     structures = paint_surroundings(plane, trunk, scan)
@@ -88,7 +88,7 @@ def _abdomen_slice(rng: np.random.Generator, scan: Scan) -> tuple[Plane, dict[st
 def _chest_slice(
     chest: Chest, rng: np.random.Generator, finding: str, lesion_rng: np.random.Generator, scan: Scan
 ) -> tuple[Plane, dict[str, np.ndarray], dict[str, str]]:
-    """The chest in Hounsfield units, from outside to inside, its structures, and the attributes of the finding."""
+    """Paint the chest in Hounsfield units, from outside to inside; return its structures and the finding's facts."""
     plane = Plane(scan.frame(chest.trunk.skin))
     structures = paint_surroundings(plane, chest.trunk, scan)
     structures |= paint_trunk(plane, chest.trunk, rng)

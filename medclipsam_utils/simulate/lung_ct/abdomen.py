@@ -10,7 +10,7 @@ from .trunk import Trunk, draw_contrast, draw_ribs
 
 
 def draw_abdomen_trunk(rng: np.random.Generator) -> tuple[Trunk, float]:
-    """The wall of the belly, and the level: 0 below the diaphragm, 1 below the kidneys."""
+    """Draw the wall of the belly, and the level: 0 below the diaphragm, 1 below the kidneys."""
     down, size = float(rng.uniform()), rng.uniform(0.88, 1.12)
     half_width, front, back = 132 * size, 100 * size * rng.uniform(0.8, 1.15), 88 * size
     inner = closed_curve(half_width, front, back, (rng.uniform(2.1, 2.5), 2.4))
@@ -36,7 +36,7 @@ def draw_abdomen_trunk(rng: np.random.Generator) -> tuple[Trunk, float]:
 
 
 def paint_abdomen(plane: Plane, trunk: Trunk, down: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Organs from back to front in the fat of the cavity; gas in bowel and stomach is as dark as lung."""
+    """Paint organs from back to front in the fat of the cavity; gas in bowel and stomach is as dark as lung."""
     blood = draw_contrast(rng)
     width, depth = float(trunk.inner.max()) * 0.94, float(trunk.inner[len(ANGLES) // 4])
     scale, back = width / 125, trunk.spine_y
@@ -46,7 +46,7 @@ def paint_abdomen(plane: Plane, trunk: Trunk, down: float, rng: np.random.Genera
     jitter = rng.normal(0, 1, 24)
 
     def organ(x: float, y: float, x_radius: float, y_radius: float, angle: float, wobble: float) -> np.ndarray:
-        """Depth below a slightly wavy ellipse within the cavity; x and y relative to its half width and depth."""
+        """Return the depth below a wavy ellipse within the cavity; x and y relative to its half width and depth."""
         shape = plane.ellipse_depth(x * width, y * depth, x_radius * scale, y_radius * scale, angle)
         return smooth_min(shape + wobble * waves, cavity, 5.0)
 
@@ -108,7 +108,7 @@ def _paint_kidney(
     blood: float,
     structures: dict[str, np.ndarray],
 ) -> None:
-    """Capsule of fat, bright cortex, darker medulla, and the fat of the sinus that opens towards the spine."""
+    """Paint a capsule of fat, bright cortex, darker medulla, and the fat of the sinus that opens towards the spine."""
     inward = -np.sign(centre[0])
     plane.paint(plane.ellipse(*centre, radii[0] + 7, radii[1] + 7, angle), FAT)
     kidney = plane.ellipse(*centre, *radii, angle)
@@ -120,7 +120,7 @@ def _paint_kidney(
 
 
 def _liver_vessels(width: float, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """Portal and hepatic veins as lines for :meth:`Plane.tubes`."""
+    """Draw portal and hepatic veins as lines for :meth:`Plane.tubes`."""
     count = 16
     start = np.stack([rng.uniform(-0.85, -0.1, count) * width, rng.uniform(-0.55, 0.35, count) * depth], axis=1)
     angle, length = rng.uniform(0, np.pi, count), rng.uniform(0, 22, count)
@@ -132,7 +132,7 @@ def _liver_vessels(width: float, depth: float, rng: np.random.Generator) -> np.n
 def _paint_bowel(
     plane: Plane, cavity: np.ndarray, width: float, depth: float, down: float, rng: np.random.Generator
 ) -> None:
-    """Loops of small bowel, then the colon at the flanks and in front: wall, contents, and gas that rises."""
+    """Paint loops of small bowel, then the colon at the flanks and in front: wall, contents, and gas that rises."""
     loops = int(np.round(np.interp(down, [0, 0.4, 1], [3, 13, 22])))
     for k in range(loops + 5):
         colon = k >= loops

@@ -77,7 +77,7 @@ def _draw_chest_trunk(
     full_depth: float,
     half_depth: float,
 ) -> Trunk:
-    """Chest wall: wide at the shoulders; pectoral, latissimus and paraspinal muscles; more fat at the sides."""
+    """Draw a chest wall: wide at the shoulders; pectoral, latissimus and paraspinal muscles; more fat at the sides."""
     fat = float(np.exp(rng.normal(np.log(9), 0.5)))
     strength = rng.uniform(0.6, 1.3)
     wide = np.interp(down, [0, 0.15, 0.3, 0.45], [1.3, 1.22, 1.07, 1.0])
@@ -125,14 +125,14 @@ def _draw_chest_trunk(
 
 
 def _uneven_bumps(rng: np.random.Generator, height: float, degrees: float, width: float) -> np.ndarray:
-    """Like :func:`both_bumps`, of the given height in mm, but no two sides of a body are quite alike."""
+    """Do as :func:`both_bumps` does, with a height in mm, but no two sides of a body are quite alike."""
     scale, turn = rng.uniform(0.75, 1.25, 2), rng.normal(0, 2.5, 2)
     left, right = bump(degrees + turn[0], width), bump(180 - degrees + turn[1], width)
     return height * (scale[0] * left + scale[1] * right)
 
 
 def paint_shoulders(plane: Plane, chest: Chest, rng: np.random.Generator) -> None:
-    """Sternum or clavicles in front; in upper slices the fat of the armpit, scapulae and humeral heads."""
+    """Paint the sternum or clavicles in front; in upper slices the fat of the armpit, scapulae and humeral heads."""
     bone, front = chest.trunk.bone_hu, -chest.half_depth - 9
     jitter = rng.normal(0, 1, 12)
     if chest.down > 0.1:
@@ -153,7 +153,7 @@ def paint_shoulders(plane: Plane, chest: Chest, rng: np.random.Generator) -> Non
 
 
 def _paint_scapulae(plane: Plane, chest: Chest, jitter: np.ndarray, bone: float) -> None:
-    """A thin blade behind the ribs with a thick outer border; higher up its spine and the head of the humerus."""
+    """Paint a thin blade behind the ribs with a thick outer border; higher up its spine and the head of the humerus."""
     raised = float(np.clip(0.5 + 0.5 * jitter[5], 0, 1))  # arms above the head draw the scapulae sideways
     wall = np.interp(np.deg2rad([0, 10, 30, 50, 60]), ANGLES, chest.trunk.inner)
     room = float(np.interp(np.deg2rad(14), ANGLES, chest.trunk.muscle)) - wall[1]

@@ -11,7 +11,7 @@ from .plane import LEFT, RIGHT, SIDE_NAMES, WATER, Plane, smooth_min
 
 
 def _sides(rng: np.random.Generator, both: float) -> tuple[tuple[int, ...], str]:
-    """The sides of a finding and their name."""
+    """Draw the sides of a finding, and return them with their name."""
     pick = rng.uniform()
     if pick < both:
         return (RIGHT, LEFT), "both"
@@ -22,7 +22,7 @@ def _sides(rng: np.random.Generator, both: float) -> tuple[tuple[int, ...], str]
 def add_nodule(
     plane: Plane, lungs: dict[int, np.ndarray], tissue: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """One round lump of soft tissue, 6 to 30 mm across, some with a halo of ground glass."""
+    """Add one round lump of soft tissue, 6 to 30 mm across, some with a halo of ground glass."""
     (side, *_), name = _sides(rng, both=0.0)
     radius = rng.uniform(*((3.0, 5.0), (5.2, 9.5), (10.5, 15.0))[int(rng.integers(3))])
     wish, density, halo = smooth_noise(rng, 9), rng.uniform(15, 60), rng.uniform()
@@ -48,7 +48,7 @@ def add_nodule(
 def add_opacity(
     plane: Plane, lungs: dict[int, np.ndarray], tissue: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """Patches, mostly below the pleura and at the back, where fluid replaces part of the air (ground glass) or all."""
+    """Add patches, mostly below the pleura and at the back: fluid replaces part of the air (ground glass) or all."""
     sides, name = _sides(rng, both=0.45)
     patches = smooth_noise(rng, 7) + 0.5 * smooth_noise(rng, 22) + rng.uniform(0, 0.012) * plane.y
     solid = smooth_noise(rng, 12) + rng.choice([-4.0, -0.5, 0.5])
@@ -67,7 +67,7 @@ def add_opacity(
 def add_effusion(
     plane: Plane, chest: Chest, lungs: dict[int, np.ndarray], rng: np.random.Generator
 ) -> tuple[dict[int, np.ndarray], dict[str, str]]:
-    """Fluid between lung and ribs: it runs to the back of a patient who lies, as a crescent, and the lung floats up."""
+    """Add fluid between lung and ribs: it runs to a lying patient's back, as a crescent, and the lung floats up."""
     sides, name = _sides(rng, both=0.35)
     lungs = dict(lungs)
     top, fluid = rng.uniform(-0.25, 0.3), WATER + rng.uniform(-3, 14)

@@ -17,7 +17,7 @@ _HEIGHTS = np.arange(-250.0, 250.0, 0.5)  # y of the tables that give the medias
 
 
 def lung_depths(plane: Plane, chest: Chest, organs: list[Organ]) -> dict[int, np.ndarray]:
-    """Depth below the surface of each lung, mm: inside the ribs, beside the mediastinum, above the domes."""
+    """Measure the depth below each lung's surface, mm: inside the ribs, beside the mediastinum, above the domes."""
     y, radius = chest.trunk.spine_y, chest.trunk.spine_radius
     canal = y + 0.72 * radius + 8
     spine = [Organ("spine", 0, y, 1.15 * radius, 0.92 * radius), Organ("spine", 0, canal + 14, 38, 18)]
@@ -38,7 +38,7 @@ def lung_depths(plane: Plane, chest: Chest, organs: list[Organ]) -> dict[int, np
 
 
 def _reach(organ: Organ, side: int) -> np.ndarray:
-    """How far an organ reaches towards one side in every row of ``_HEIGHTS``, mm from the midline; -inf off it."""
+    """Measure how far an organ reaches to one side in every row of ``_HEIGHTS``, mm from the midline; -inf off it."""
     cos, sin = np.cos(organ.angle), np.sin(organ.angle)
     inverse, other = 1 / organ.x_radius**2, 1 / organ.y_radius**2
     xx = cos**2 * inverse + sin**2 * other
@@ -50,7 +50,7 @@ def _reach(organ: Organ, side: int) -> np.ndarray:
 
 
 def _domes(chest: Chest, side: int) -> list[tuple[float, float, float, float, float]]:
-    """Liver and right half of the diaphragm, or the left half: ellipses that grow towards the base."""
+    """Return liver and right half of the diaphragm, or the left half: ellipses that grow towards the base."""
     width, depth = chest.half_width, chest.half_depth
     risen = np.sqrt(np.clip((chest.down - (0.75 if side == RIGHT else 0.81)) / 0.25, 0, 1))
     if risen == 0:
@@ -61,7 +61,7 @@ def _domes(chest: Chest, side: int) -> list[tuple[float, float, float, float, fl
 
 
 def paint_domes(plane: Plane, chest: Chest, rng: np.random.Generator) -> None:
-    """What the diaphragm covers: liver on the right; fat, stomach with its gas bubble and spleen on the left."""
+    """Paint what the diaphragm covers: liver on the right; fat, stomach with its gas bubble and spleen on the left."""
     cavity = plane.within(chest.trunk.inner) - 1.0
     liver, spleen = 58 + 0.3 * (chest.contrast["vein"] - 42), 52 + 0.35 * (chest.contrast["artery"] - 44)
     share, gas, full = rng.uniform(0.2, 0.55), rng.uniform(-0.7, 0.9), rng.uniform(0.75, 1.3, 2)

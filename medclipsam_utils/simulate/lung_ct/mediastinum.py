@@ -25,7 +25,7 @@ class Organ:
 
 
 def draw_mediastinum(chest: Chest, rng: np.random.Generator) -> list[Organ]:
-    """The organs that a slice at this level cuts, in the order in which they are painted."""
+    """Draw the organs that a slice at this level cuts, in the order in which they are painted."""
     down = chest.down
     if down < 0.2:
         organs = _at_the_apex(down)
@@ -56,7 +56,7 @@ def draw_mediastinum(chest: Chest, rng: np.random.Generator) -> list[Organ]:
 
 
 def _at_the_apex(down: float) -> list[Organ]:
-    """Trachea and oesophagus among the great arteries and veins of head and arms."""
+    """Draw trachea and oesophagus among the great arteries and veins of head and arms."""
     spread = 1 + 1.2 * down
     return [
         Organ("tissue", 0, -30, 33, 32),
@@ -72,7 +72,7 @@ def _at_the_apex(down: float) -> list[Organ]:
 
 
 def _at_the_arch(down: float) -> list[Organ]:
-    """The arch of the aorta, running from front right to back left beside the trachea."""
+    """Draw the arch of the aorta, running from front right to back left beside the trachea."""
     return [
         Organ("tissue", 2, -42, 17, 26),
         Organ("vein", -25, -28, 8.5, 8),
@@ -84,7 +84,7 @@ def _at_the_arch(down: float) -> list[Organ]:
 
 
 def _at_the_carina(down: float) -> list[Organ]:
-    """Ascending and descending aorta, pulmonary arteries, and the trachea's division."""
+    """Draw ascending and descending aorta, pulmonary arteries, and the trachea's division."""
     apart = np.interp(down, [0.36, 0.41, 0.54], [0, 10, 27])
     organs = [
         Organ("tissue", 4, -52, 15, 26),
@@ -110,7 +110,7 @@ def _at_the_carina(down: float) -> list[Organ]:
 
 
 def _at_the_heart(chest: Chest) -> list[Organ]:
-    """Heart with its chambers, descending aorta, oesophagus, roots of the lungs; lower down the inferior vena cava."""
+    """Draw the heart with its chambers, descending aorta, oesophagus, lung roots; lower down the inferior vena cava."""
     down, size = chest.down, chest.heart
     long = size * np.interp(down, [0.54, 0.62, 0.72, 0.82, 0.92, 1.0], [48, 57, 63, 60, 50, 40])
     short = size * np.interp(down, [0.54, 0.62, 0.72, 0.82, 0.92, 1.0], [40, 45, 48, 43, 30, 20])

@@ -26,7 +26,7 @@ WHOLE = (slice(None), slice(None))
 
 
 def closed_curve(half_width: float, front: float, back: float, power: tuple[float, float]) -> np.ndarray:
-    """Radius over :data:`ANGLES` of a superellipse whose front and back half differ, mm."""
+    """Return the radius over :data:`ANGLES` of a superellipse whose front and back half differ, mm."""
     cos, sin = np.abs(np.cos(ANGLES)), np.sin(ANGLES)
     halves = []
     for half_depth, exponent in zip((front, back), power, strict=True):
@@ -36,18 +36,18 @@ def closed_curve(half_width: float, front: float, back: float, power: tuple[floa
 
 
 def bump(degrees: float, width: float) -> np.ndarray:
-    """Table that is 1 at an angle and falls off with the given standard deviation, both in degrees."""
+    """Make a table that is 1 at an angle and falls off with the given standard deviation, both in degrees."""
     distance = (ANGLES - np.deg2rad(degrees) + np.pi) % (2 * np.pi) - np.pi
     return np.exp(-0.5 * (distance / np.deg2rad(width)) ** 2)
 
 
 def both_bumps(degrees: float, width: float) -> np.ndarray:
-    """:func:`bump` on the patient's left and its mirror image on the right."""
+    """Make a :func:`bump` on the patient's left and its mirror image on the right."""
     return bump(degrees, width) + bump(180 - degrees, width)
 
 
 def smooth_min(first: np.ndarray, second: np.ndarray, rounding: float) -> np.ndarray:
-    """Intersection of two depths whose edge is rounded over ``rounding`` mm."""
+    """Intersect two depths and round the edge over ``rounding`` mm."""
     gap = second - first
     share = gap * (0.5 / rounding)
     share += 0.5
@@ -97,29 +97,29 @@ class Plane:
         self.hu = np.full((GRID, GRID), AIR)
 
     def around(self, table: np.ndarray) -> np.ndarray:
-        """A table over :data:`ANGLES` as an image."""
+        """Lay a table over :data:`ANGLES` out as an image."""
         return table[self._bin]
 
     def within(self, table: np.ndarray) -> np.ndarray:
-        """Depth below a closed curve, measured towards the origin."""
+        """Measure the depth below a closed curve, measured towards the origin."""
         return self.around(table) - self.radius
 
     def pixel_of(self, x: np.ndarray | float, y: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column of a point in mm."""
+        """Find row and column of a point in mm."""
         right, down = self._cos * x - self._sin * y, self._sin * x + self._cos * y
         return self.frame.row + down / self.frame.mm_row, self.frame.col + right / self.frame.mm_col
 
     def ellipse(self, x: float, y: float, x_radius: float, y_radius: float, angle: float = 0.0) -> Patch:
-        """An ellipse; the angle turns its first half-axis from the patient's left towards the back."""
+        """Make an ellipse; the angle turns its first half-axis from the patient's left towards the back."""
         window = self._window(x, y, max(x_radius, y_radius))
         return Patch(window, self._ellipse_depth(window, x, y, x_radius, y_radius, angle))
 
     def ellipse_depth(self, x: float, y: float, x_radius: float, y_radius: float, angle: float = 0.0) -> np.ndarray:
-        """The depth of :meth:`ellipse` in every pixel, negative outside."""
+        """Return the depth of :meth:`ellipse` in every pixel, negative outside."""
         return self._ellipse_depth(WHOLE, x, y, x_radius, y_radius, angle)
 
     def rod(self, start: tuple[float, float], end: tuple[float, float], radius: float, taper: float = 1.0) -> Patch:
-        """A thick line with round ends; its radius at the end is ``taper`` times that at the start."""
+        """Make a thick line with round ends; its radius at the end is ``taper`` times that at the start."""
         (x0, y0), (x1, y1) = start, end
         along = np.array([x1 - x0, y1 - y0])
         length = max(float(np.hypot(*along)), 1e-6)
@@ -130,7 +130,7 @@ class Plane:
         return Patch(window, radius * (1 + (taper - 1) * share) - distance)
 
     def tubes(self, lines: np.ndarray) -> np.ndarray:
-        """Share of each pixel that many thin tapering tubes cover, [GRID, GRID] in [0, 1].
+        """Return the share of each pixel that many thin tapering tubes cover, [GRID, GRID] in [0, 1].
 
         Args:
             lines: [N, 6], start x and y, end x and y, radius at the start and at the end, in mm.
@@ -158,7 +158,7 @@ class Plane:
         return covered.reshape(GRID, GRID)
 
     def cover(self, depth: np.ndarray) -> np.ndarray:
-        """Share of each pixel inside a shape: 0 outside, 1 inside, between where the surface cuts it."""
+        """Return the share of each pixel inside a shape: 0 outside, 1 inside, between where the surface cuts it."""
         share = depth / self._pixel
         share += 0.5
         return np.clip(share, 0, 1, out=share)
@@ -172,12 +172,12 @@ class Plane:
         target += share
 
     def paint_bone(self, shape: Patch, cortex_mm: float, cortex: float, marrow: float) -> None:
-        """A shell of compact bone filled with marrow."""
+        """Paint a shell of compact bone filled with marrow."""
         self.paint(shape, cortex)
         self.paint(Patch(shape.window, shape.depth - cortex_mm), marrow)
 
     def inside(self, shape: Patch) -> np.ndarray:
-        """A patch as bool [GRID, GRID]."""
+        """Return a patch as bool [GRID, GRID]."""
         mask = np.zeros((GRID, GRID), bool)
         mask[shape.window] = shape.depth > 0
         return mask
@@ -185,7 +185,7 @@ class Plane:
     def _ellipse_depth(
         self, window: tuple[slice, slice], x: float, y: float, x_radius: float, y_radius: float, angle: float
     ) -> np.ndarray:
-        """Depth below an ellipse; works in place, because fresh memory costs more than the sums."""
+        """Measure the depth below an ellipse; works in place, because fresh memory costs more than the sums."""
         cos, sin = np.cos(angle), np.sin(angle)
         dx, dy = self.x[window] - x, self.y[window] - y
         along = dx * (cos / x_radius)

@@ -60,7 +60,7 @@ class Scan:
         return Frame(mm_row, mm_col, -top / mm_row - 0.5, -start / mm_col - 0.5, self.tilt)
 
     def show(self, hu: np.ndarray, body: np.ndarray, shoulders: float) -> np.ndarray:
-        """Picture of a slice, float [GRID, GRID] in [0, 1].
+        """Make the picture of a slice, float [GRID, GRID] in [0, 1].
 
         Args:
             hu: Hounsfield units, [GRID, GRID].
@@ -89,13 +89,13 @@ class Scan:
         return grey[::-1] if self.flipped else grey
 
     def in_view(self) -> np.ndarray:
-        """Which pixels the scanner reconstructs, bool [GRID, GRID]."""
+        """Mark the pixels that the scanner reconstructs, bool [GRID, GRID]."""
         if not self.circle:
             return np.ones((GRID, GRID), bool)
         return np.hypot(ROWS - (GRID - 1) / 2, COLS - (GRID - 1) / 2) < GRID / 2
 
     def oriented(self, mask: np.ndarray) -> np.ndarray:
-        """A mask as it lies in the picture."""
+        """Return a mask as it lies in the picture."""
         return mask[::-1] if self.flipped else mask
 
     def _circle(self, image: np.ndarray) -> np.ndarray:
@@ -103,12 +103,12 @@ class Scan:
 
 
 def window(hu: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Grey values in [0, 1]: ``low`` and below is black, ``high`` and above is white, linear between."""
+    """Turn values into grey in [0, 1]: ``low`` and below is black, ``high`` and above is white, linear between."""
     return np.clip((hu - low) / (high - low), 0, 1)
 
 
 def _half_resolution(image: np.ndarray) -> np.ndarray:
-    """Mean of 2 x 2 pixels, enlarged again with linear interpolation."""
+    """Average 2 x 2 pixels, and enlarge again with linear interpolation."""
     for axis in (0, 1):
         pairs = np.moveaxis(image, axis, 0)
         coarse = (pairs[::2] + pairs[1::2]) / 2
@@ -153,7 +153,7 @@ def draw_scan(rng: np.random.Generator) -> Scan:
 
 
 def _draw_window(rng: np.random.Generator, layout: str) -> tuple[str, float, float, float]:
-    """Name, black level, white level and gamma: the usual windows, and those of exported data sets."""
+    """Draw name, black level, white level and gamma: the usual windows, and those of exported data sets."""
     usual = {"cropped": 0.2, "coarse": 0.22, "native": 0.5}[layout]
     pick, part, shift, scale = rng.uniform(), rng.uniform(), rng.uniform(-1, 1), rng.uniform(0.9, 1.1)
     if pick < usual:

@@ -35,7 +35,7 @@ class Trunk:
 def draw_ribs(
     rng: np.random.Generator, inner: np.ndarray, front: float
 ) -> tuple[tuple[float, float, float, float], ...]:
-    """Five to seven arcs a side, nearly alike on both; ``front`` is the angle before which there are none, degrees."""
+    """Draw five to seven arcs per side, nearly alike on both; none lies before the angle ``front``, in degrees."""
     ribs = []
     count, start = int(rng.integers(5, 8)), rng.uniform(0, 1)
     for k in range(count):
@@ -50,7 +50,7 @@ def draw_ribs(
 
 
 def draw_contrast(rng: np.random.Generator) -> dict[str, float]:
-    """None, or medium that is just passing the veins, the lungs or the arteries."""
+    """Draw None, or medium that is just passing the veins, the lungs or the arteries."""
     phase, dose = int(rng.choice(4, p=[0.4, 0.15, 0.25, 0.2])), rng.uniform(0.75, 1.25)
     arteries, veins, pulmonary = ((44, 42, 43), (150, 420, 330), (300, 260, 210), (150, 145, 148))[phase]
     scale = dose if phase else 1.0
@@ -58,7 +58,7 @@ def draw_contrast(rng: np.random.Generator) -> dict[str, float]:
 
 
 def paint_surroundings(plane: Plane, trunk: Trunk, scan: Scan) -> dict[str, np.ndarray]:
-    """Table with a bright shell, clothes as faint lines, and the body as skin over fat."""
+    """Paint a table with a bright shell, clothes as faint lines, and the body as skin over fat."""
     outside = -plane.within(trunk.skin)
     if scan.table > 0:
         back = float((trunk.skin * np.sin(ANGLES)).max())
@@ -77,7 +77,7 @@ def paint_surroundings(plane: Plane, trunk: Trunk, scan: Scan) -> dict[str, np.n
 
 
 def paint_trunk(plane: Plane, trunk: Trunk, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Fat septa, breast tissue, muscles with fat planes between them, ribs, cavity fat and the vertebra."""
+    """Paint fat septa, breast tissue, muscles with fat planes between them, ribs, cavity fat and the vertebra."""
     web = smooth_noise(rng, 40)
     below_skin = plane.within(trunk.skin)
     plane.hu += 9 * web * (below_skin > 2)
@@ -94,7 +94,7 @@ def paint_trunk(plane: Plane, trunk: Trunk, rng: np.random.Generator) -> dict[st
 
 
 def _fat_planes(plane: Plane, trunk: Trunk, outward: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Depth within the fat between muscles: sheets between their layers, and gaps between their groups.
+    """Measure the depth within the fat between muscles: sheets between their layers, and gaps between groups.
 
     Both are zeros of a sine: of the distance from the cavity (``outward``, mm), and of a phase that counts the groups.
     """
@@ -112,7 +112,7 @@ def _fat_planes(plane: Plane, trunk: Trunk, outward: np.ndarray, waves: np.ndarr
 
 
 def _paint_ribs(plane: Plane, trunk: Trunk) -> np.ndarray:
-    """Arcs of the rib cage: a shell of compact bone around marrow. Ribs run obliquely, so a slice cuts them long."""
+    """Paint arcs of the rib cage: compact bone around marrow. Ribs run obliquely, so a slice cuts them long."""
     thickness = np.full(ANGLES.shape, -4.0)
     middle = trunk.inner + 7.0
     for angle, half_length, half_thickness, slope in trunk.ribs:
@@ -127,7 +127,7 @@ def _paint_ribs(plane: Plane, trunk: Trunk) -> np.ndarray:
 
 
 def _paint_vertebra(plane: Plane, trunk: Trunk, rng: np.random.Generator) -> np.ndarray:
-    """Body, pedicles, laminae, transverse and spinous processes around the canal."""
+    """Paint body, pedicles, laminae, transverse and spinous processes around the canal."""
     y, radius, bone = trunk.spine_y, trunk.spine_radius, trunk.bone_hu
     canal = y + 0.72 * radius + 8
     marrow = 0.32 * bone + 25 * smooth_noise(rng, 56)

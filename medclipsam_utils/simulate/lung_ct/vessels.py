@@ -10,7 +10,7 @@ from .plane import LEFT, RIGHT, Plane
 
 
 def lung_tissue(plane: Plane, chest: Chest, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """HU of the lung without its vessels, and the share of each pixel that vessels and bronchial walls cover."""
+    """Return the HU of the lung without vessels, and the share of each pixel that vessels and bronchial walls cover."""
     tissue = chest.density + chest.gravity * plane.y + 14 * smooth_noise(rng, 9) + 18 * smooth_noise(rng, 52)
     lines, bronchi = [], []
     for side in (RIGHT, LEFT):
@@ -35,7 +35,7 @@ def lung_tissue(plane: Plane, chest: Chest, rng: np.random.Generator) -> tuple[n
 def _vessel_tree(
     chest: Chest, hilum: np.ndarray, side: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[tuple[float, float, float]]]:
-    """Vessels that branch and taper in the plane, with gaps where they leave it; a bronchus beside some of the first.
+    """Draw vessels that branch and taper in the plane, with gaps where they leave it, and bronchi beside some.
 
     Returns lines as :meth:`Plane.tubes` takes them and bronchi as x, y and outer radius.
     """
@@ -62,7 +62,7 @@ def _vessel_tree(
 
 
 def _crossing_vessels(chest: Chest, hilum: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Vessels that cross the plane: dots, stretched away from the hilum, smaller towards the pleura."""
+    """Draw vessels that cross the plane: dots, stretched away from the hilum, smaller towards the pleura."""
     count = int(100 * chest.vessels)
     angle = rng.uniform(-np.pi, np.pi, count)
     distance = 120 * chest.size * np.sqrt(rng.uniform(0, 1, count))

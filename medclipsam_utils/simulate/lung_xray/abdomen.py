@@ -23,7 +23,7 @@ from .projection import (
 
 
 def project_abdomen(rng: np.random.Generator, frame: Frame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Attenuation of an abdomen and pelvis, float64 [GRID, GRID], and its structures; the origin is at the navel."""
+    """Project an abdomen and pelvis: attenuation, float64 [GRID, GRID], and structures; the origin is at the navel."""
     width, shift, bone = rng.uniform(150, 185), rng.uniform(-90, 70), rng.uniform(1.3, 2.4)
     depth, crest, tilt = rng.uniform(95, 130), rng.uniform(18, 30), rng.uniform(0.45, 0.75)
     y = frame.y + shift
@@ -48,7 +48,7 @@ def project_abdomen(rng: np.random.Generator, frame: Frame) -> tuple[np.ndarray,
 
 
 def _add_viscera(total: np.ndarray, frame: Frame, rng: np.random.Generator, width: float) -> None:
-    """Organs outlined by fat (liver, spleen, kidneys, psoas, bladder), and gas in the bowel."""
+    """Add organs outlined by fat (liver, spleen, kidneys, psoas, bladder), and gas in the bowel."""
     outlined: list[tuple[tuple[float, ...], tuple[float, ...], float]] = [
         ((-0.5 * width, -135, 20), (0.48 * width, 78, 16), 0.35),
         ((0.62 * width, -150, -20), (30, 48, 12), -0.3),
@@ -80,7 +80,7 @@ def _add_viscera(total: np.ndarray, frame: Frame, rng: np.random.Generator, widt
 
 
 def _add_pelvis(total: np.ndarray, frame: Frame, bone: float, crest: float, tilt: float) -> None:
-    """Sacrum, iliac wings, hip joints with femoral heads and shafts, and the pubic and ischial rami."""
+    """Add sacrum, iliac wings, hip joints with femoral heads and shafts, and the pubic and ischial rami."""
     extra = (BONE - SOFT) * bone
     sacrum = np.clip(1 - np.abs(frame.y - crest - 92) / 50, 0, 1)
     span = 12 + 38 * np.clip((crest + 142 - frame.y) / 100, 0, 1)

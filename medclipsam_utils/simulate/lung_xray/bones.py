@@ -21,7 +21,7 @@ from .projection import (
 
 
 def rib_tubes(chest: Chest) -> list[tuple]:
-    """Eleven pairs of ribs as tubes along hoops around the chest that descend from the spine to the sternum.
+    """Make eleven pairs of ribs: tubes along hoops around the chest that descend from the spine to the sternum.
 
     Seen from the front, the hoop's back half slopes down sideways and its front half slopes down towards the
     middle, where bone turns to cartilage and the shadow fades.
@@ -51,7 +51,7 @@ def rib_tubes(chest: Chest) -> list[tuple]:
 
 
 def clavicle_tubes(chest: Chest) -> list[tuple]:
-    """Two S-shaped bones from the breastbone to the shoulders."""
+    """Make two S-shaped bones from the breastbone to the shoulders."""
     t = np.linspace(0, 1, 50)
     x = 20 + t * (1.18 * chest.half_width - 20)
     y = chest.height * (-0.5 + chest.clavicle_row) + 22 - 44 * t + 7 * np.sin(2 * np.pi * t)
@@ -63,7 +63,7 @@ def clavicle_tubes(chest: Chest) -> list[tuple]:
 
 
 def add_shoulders(total: np.ndarray, frame: Frame, chest: Chest) -> None:
-    """Scapulae (thin plates with a thick outer border), heads of the humeri, and arms that hang or are held away."""
+    """Add scapulae (thin plates with a thick outer border), humeral heads, and arms that hang or are held away."""
     apex, width = -0.5 * chest.height, chest.half_width
     bone = (BONE - SOFT) * chest.bone
     corners = [(chest.scapula - 0.06, 0.10), (1.22, 0.02), (chest.scapula + 0.14, 0.55)]
@@ -95,7 +95,7 @@ def add_shoulders(total: np.ndarray, frame: Frame, chest: Chest) -> None:
 
 
 def add_spine(total, frame: Frame, bend: np.ndarray, top: tuple, bottom: tuple, bone: float) -> np.ndarray:
-    """Vertebral bodies with endplates and disc spaces, pedicles and spinous processes; returns the column's shadow.
+    """Add vertebral bodies with endplates and discs, pedicles and spinous processes; return the column's shadow.
 
     Args:
         total: accumulated mu times l, changed in place.

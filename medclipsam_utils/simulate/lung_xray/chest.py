@@ -80,7 +80,7 @@ def draw_chest(rng: np.random.Generator) -> Chest:
 
 
 def rib_cage(chest: Chest) -> tuple[np.ndarray, np.ndarray]:
-    """Inner and outer border of a lung by height (distance from the midline, mm), tables over ``heights()``.
+    """Return a lung's inner and outer border by height (distance from the midline, mm), tables over ``heights()``.
 
     The apex is round: the width between the borders grows like a circle's over the first eighth of the height.
     """

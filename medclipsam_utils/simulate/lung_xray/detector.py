@@ -43,7 +43,7 @@ class Exposure:
 
 
 def radiograph(attenuation, reference, exposure: Exposure, noise: np.ndarray) -> np.ndarray:
-    """What the display shows, bone white and air black, float64 [GRID, GRID] in [0, 1].
+    """Return what the display shows, bone white and air black, float64 [GRID, GRID] in [0, 1].
 
     Primary and scattered photons reach the detector, their count fluctuates, the logarithm is taken, slow variations
     are compressed, and a lookup table maps the range to grey.
@@ -92,7 +92,7 @@ def _refine(coarse: np.ndarray) -> np.ndarray:
 
 
 def _upsampling() -> np.ndarray:
-    """Linear interpolation from GRID / 4 cell centres to GRID positions, float64 [GRID, GRID // 4]."""
+    """Interpolate linearly from GRID / 4 cell centres to GRID positions, float64 [GRID, GRID // 4]."""
     position = np.clip((np.arange(GRID) + 0.5) / 4 - 0.5, 0, GRID // 4 - 1)
     return np.maximum(1 - np.abs(position[:, None] - np.arange(GRID // 4)), 0)
 
@@ -101,5 +101,5 @@ _UPSAMPLE = _upsampling()
 
 
 def _spread(coarse: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian blur of a coarse field; sigma in fine pixels."""
+    """Blur a coarse field by a Gaussian; sigma in fine pixels."""
     return ndimage.gaussian_filter(coarse, sigma_px / 4, mode="nearest", truncate=2.5)

@@ -51,7 +51,7 @@ class Shot:
     text_grey: float
 
     def frame(self, width_mm: float, height_mm: float, above_mm: float) -> Frame:
-        """A frame in which organs of this size fill the film as set, their centre ``above_mm`` below the origin."""
+        """Make a frame in which organs of this size fill the film as set, centred ``above_mm`` below the origin."""
         tall, wide = self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
         pixel_mm = max(width_mm / (self.fill[0] * wide), height_mm / (self.fill[1] * tall))
         pixel_mm = float(np.clip(pixel_mm, 1.15, 1.75))
@@ -59,13 +59,13 @@ class Shot:
         return Frame(row - above_mm / pixel_mm, col, pixel_mm, *self.turn)
 
     def visible(self) -> np.ndarray:
-        """The pixels inside the black borders, bool [GRID, GRID]."""
+        """Mark the pixels inside the black borders, bool [GRID, GRID]."""
         inside = np.zeros((GRID, GRID), bool)
         inside[slice(*self.rows), slice(*self.cols)] = True
         return inside
 
     def devices(self, frame: Frame) -> np.ndarray:
-        """Attenuation of electrodes, their wires and catheters, float64 [GRID, GRID]."""
+        """Project the attenuation of electrodes, their wires and catheters, float64 [GRID, GRID]."""
         points, radii, steps = [], [], []
         total = np.zeros((GRID, GRID))
         for wire, radius in zip(self.wires, self.wire_radius, strict=True):
@@ -94,7 +94,7 @@ class Shot:
 
 
 def _stamp(text: str, height: float) -> np.ndarray:
-    """Text as float64 [rows, columns] in [0, 1]."""
+    """Draw text as float64 [rows, columns] in [0, 1]."""
     rows = np.array([[int(_GLYPHS[letter][k : k + 2], 16) for letter in text] for k in range(0, 14, 2)])
     bits = (rows[..., None] >> np.arange(5, -1, -1)) & 1  # the highest of six columns is the gap between letters
     picture = np.pad(bits.reshape(7, -1).astype(np.float64), 1)

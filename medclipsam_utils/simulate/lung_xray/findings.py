@@ -15,7 +15,7 @@ _SIDES = {"right": (RIGHT,), "left": (LEFT,), "both": (RIGHT, LEFT)}
 
 
 def add_opacity(rng: np.random.Generator, chest: Chest, lungs: dict[int, Lung]) -> tuple[np.ndarray, dict[str, str]]:
-    """Path length through filled in place of aerated lung, mm, float64 [GRID, GRID], with side and zone.
+    """Return the path length through filled in place of aerated lung, mm, float64 [GRID, GRID], with side and zone.
 
     Four patterns: patches, consolidation along the chest wall, a lobe with a straight border, and ground glass, which
     is faint and wide and mostly bilateral.
@@ -54,7 +54,7 @@ def add_opacity(rng: np.random.Generator, chest: Chest, lungs: dict[int, Lung]) 
 def add_effusion(
     rng: np.random.Generator, chest: Chest, lungs: dict[int, Lung]
 ) -> tuple[dict[int, Lung], np.ndarray, dict[str, str]]:
-    """Pleural fluid: it lies lowest, climbs the chest wall as a meniscus and fills the angle between wall and dome.
+    """Add pleural fluid: it lies lowest, climbs the chest wall as a meniscus and fills the angle of wall and dome.
 
     Returns:
         The lungs above the fluid, the path length through fluid in mm, and the side.

@@ -22,14 +22,14 @@ class Lung:
     y: np.ndarray  # height in the body, mm
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Values of the window on the whole grid."""
+        """Put values of the window on the whole grid."""
         grid = np.zeros((GRID, GRID), values.dtype)
         grid[self.where] = values
         return grid
 
 
 def heart_ellipsoids(chest: Chest, ratio: float) -> list[tuple]:
-    """Ellipsoids (centre, semi-axes, angle) of the heart (two chambers' outlines first) and the great vessels.
+    """List the ellipsoids (centre, semi-axes, angle) of the heart (two chambers' outlines first) and great vessels.
 
     The left ventricle's ellipse and the right atrium's are placed so that together they are ``ratio`` times the
     inside of the chest wide.
@@ -55,7 +55,7 @@ def heart_ellipsoids(chest: Chest, ratio: float) -> list[tuple]:
 
 
 def project_lungs(chest: Chest, frame: Frame, organs: list[tuple]) -> tuple[dict[int, Lung], np.ndarray]:
-    """Both lungs, slices minus what heart, great vessels and the diaphragm's domes displace; and the heart's shadow."""
+    """Project both lungs, slices minus what heart, great vessels and domes displace, and the heart's shadow."""
     inner, outer = rib_cage(chest)
     t = heights() / chest.height + 0.5
     half_depth = chest.depth * np.interp(t, [0, 0.2, 0.5, 0.85, 1.3], [16.0, 46.0, 72.0, 80.0, 72.0])
@@ -93,7 +93,7 @@ def project_lungs(chest: Chest, frame: Frame, organs: list[tuple]) -> tuple[dict
 
 
 def lung_deficit(chest: Chest, lungs: dict[int, Lung], markings: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Attenuation that the lungs lack compared with soft tissue; vessels and interstitium give some of it back."""
+    """Return the attenuation that the lungs lack against soft tissue; vessels and interstitium give some of it back."""
     vessels, texture = markings
     deficit = np.zeros((GRID, GRID))
     for lung in lungs.values():

@@ -66,20 +66,20 @@ class Frame:
     def pixels(
         self, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns (continuous) of points of the body in mm."""
+        """Find the rows and columns (continuous) of points of the body in mm."""
         x, y = x + self.yaw * z, y + self.pitch * z
         cos, sin = np.cos(self.roll) / self.pixel_mm, np.sin(self.roll) / self.pixel_mm
         return self.row + sin * x + cos * y, self.col + cos * x - sin * y
 
     def window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
-        """The pixels within ``reach`` mm of a projected point (a square); empty where it lies off the detector."""
+        """Find the pixels within ``reach`` mm of a projected point, a square; empty where it lies off the detector."""
         row, col = self.pixels(x, y)
         size = reach / self.pixel_mm + 1
         bounds = [(int(np.clip(c - size, 0, GRID)), int(np.clip(c + size + 1, 0, GRID))) for c in (row, col)]
         return slice(*bounds[0]), slice(*bounds[1])
 
     def profile(self, heights: list[float], values: list[float], smooth_mm: float = 0.0) -> np.ndarray:
-        """A quantity that depends on the height in the body alone, float64 [GRID, GRID], interpolated linearly.
+        """Lay out what depends on the height in the body alone, float64 [GRID, GRID], interpolated linearly.
 
         Args:
             heights: increasing, mm.
@@ -92,23 +92,23 @@ class Frame:
         return self.lookup(table)
 
     def lookup(self, table: np.ndarray, where: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
-        """The same for a table over :func:`heights`, for the pixels of a window."""
+        """Do the same for a table over :func:`heights`, for the pixels of a window."""
         return table[self._height_index[where]]
 
     def strip(self, left: float, right: float) -> tuple[slice, slice]:
-        """The columns that show any part of the body between two values of x, in mm, over all rows."""
+        """Find the columns that show any part of the body between two values of x, in mm, over all rows."""
         lean = abs(np.sin(self.roll)) * GRID + 2
         cols = [self.col + left / self.pixel_mm - lean, self.col + right / self.pixel_mm + lean]
         return slice(0, GRID), slice(*(int(np.clip(c, 0, GRID)) for c in cols))
 
 
 def heights() -> np.ndarray:
-    """The tabulated heights in mm, float64 [n]."""
+    """Return the tabulated heights in mm, float64 [n]."""
     return _HEIGHTS
 
 
 def ellipsoid_radius(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
-    """Squared normalised distance of rays from an ellipsoid's axis: below 1 where the ray hits it.
+    """Return the squared normalised distance of rays from an ellipsoid's axis: below 1 where the ray hits it.
 
     Args:
         x, y: where the rays pass, mm, any equal shape.
@@ -130,19 +130,19 @@ def ellipsoid_radius(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
 
 
 def ellipsoid_chord(x, y, centre, semi_axes, angle: float = 0.0) -> np.ndarray:
-    """Path length in mm through an ellipsoid, 0 where the ray misses it; ``semi_axes[2]`` lies along the ray."""
+    """Return the path length in mm through an ellipsoid, 0 where rays miss it; ``semi_axes[2]`` lies along the ray."""
     return _root_of_rest(ellipsoid_radius(x, y, centre, semi_axes, angle), 2 * semi_axes[2])
 
 
 def slice_chord(u: np.ndarray, half_depth: np.ndarray | float) -> np.ndarray:
-    """Path length in mm through the superellipse ``u^4 + (z / half_depth)^2 = 1`` at the normalised offset ``u``."""
+    """Return the path length in mm through the superellipse ``u^4 + (z / half_depth)^2 = 1`` at the offset ``u``."""
     chord = u * u
     chord *= chord
     return _root_of_rest(chord, 2 * half_depth)
 
 
 def _root_of_rest(square: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
-    """``scale * sqrt(1 - square)``, 0 where that is not real; overwrites ``square`` (fresh memory is slow)."""
+    """Compute ``scale * sqrt(1 - square)``, 0 where not real; overwrites ``square`` (fresh memory is slow)."""
     np.subtract(1, square, out=square)
     np.maximum(square, 0, out=square)
     np.sqrt(square, out=square)
@@ -172,7 +172,7 @@ def add_ellipsoid(total, frame: Frame, centre, semi_axes, mu: float, angle: floa
 
 
 def hollow_tubes(frame: Frame, tubes, cortex: float = 1.1) -> np.ndarray:
-    """Attenuation of hollow bones that run along curves, float64 [GRID, GRID].
+    """Project the attenuation of hollow bones that run along curves, float64 [GRID, GRID].
 
     A bone is drawn column by column: at each column its cross-section is an ellipse of half-height ``h`` across the
     curve and half-depth ``t`` along the ray (longer where the curve runs obliquely to the detector), with a cortex
@@ -220,7 +220,7 @@ def hollow_tubes(frame: Frame, tubes, cortex: float = 1.1) -> np.ndarray:
 
 
 def thin_tubes(frame: Frame, points: np.ndarray, radius: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Path length in mm through many thin tubes, float64 [GRID, GRID].
+    """Return the path length in mm through many thin tubes, float64 [GRID, GRID].
 
     A tube of radius r carries the area pi r^2 per unit length. Each sample puts its share on the four nearest
     pixels; tubes of like radius are then blurred together to their width.
@@ -251,5 +251,5 @@ def thin_tubes(frame: Frame, points: np.ndarray, radius: np.ndarray, step: np.nd
 
 
 def transmission(attenuation: np.ndarray | float) -> np.ndarray:
-    """Share of the primary beam that passes, ``exp(-sum mu l)`` (Beer–Lambert); 1 is an empty beam."""
+    """Return the share of the primary beam that passes, ``exp(-sum mu l)`` (Beer–Lambert); 1 is an empty beam."""
     return np.exp(-np.asarray(attenuation))

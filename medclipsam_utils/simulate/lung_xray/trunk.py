@@ -20,7 +20,7 @@ from .projection import (
 
 
 def project_trunk(chest: Chest, frame: Frame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Attenuation of the body as if it had no lungs, float64 [GRID, GRID], and the bones' shadows by name."""
+    """Project the body as if it had no lungs: attenuation, float64 [GRID, GRID], and the bones' shadows by name."""
     apex, dome, width = -chest.height / 2, chest.dome[0], chest.half_width
     wall = width + chest.fat
     rows = [apex - 85, apex - 55, apex - 35, apex - 15, apex + 10, apex + 60, apex + 110, dome, dome + 90]
@@ -42,7 +42,7 @@ def project_trunk(chest: Chest, frame: Frame) -> tuple[np.ndarray, dict[str, np.
 
 
 def _add_airway(total: np.ndarray, frame: Frame, chest: Chest) -> None:
-    """The trachea's air column down to the carina, the main bronchi, and the gastric bubble, with a fluid level."""
+    """Add the trachea's air column to the carina, the main bronchi, and the gastric bubble, with a fluid level."""
     carina = -0.14 * chest.height
     where = frame.strip(-20, 20)
     x, y = frame.x[where] + 3, frame.y[where]

@@ -10,7 +10,7 @@ from .projection import LEFT, RIGHT, Frame, add_ellipsoid, thin_tubes
 
 
 def project_vessels(chest: Chest, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Path length through the lungs' vessels in mm, and the relative unevenness of the lung tissue.
+    """Return the path length through the lungs' vessels in mm, and the relative unevenness of the lung tissue.
 
     From each hilum branches fan out; every generation is shorter, thinner and more numerous than its parent.
     """
