@@ -47,7 +47,7 @@ def component_at(mask: np.ndarray, row: int, column: int) -> np.ndarray:
 
     Raises:
         ValueError: :func:`components` refuses the mask.
-        IndexError: the pixel is not in the image.
+        IndexError: the pixel lies beyond the last row or column.
     """
     mask = as_mask(mask)
     parts = label(mask)
