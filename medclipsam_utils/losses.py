@@ -17,8 +17,8 @@ HN-NCE           yes                             above 0
 DHN-NCE          no                              above 0
 ===============  ==============================  ====================
 
-With p_ij the share of negative j in the sum that is weighted, and q_ij ∝ exp(β s_ij/τ) over j ≠ i, the gradient of the
-image-to-text half of the decoupled losses, as the equation stands, is
+With p_ij the fraction of the weighted sum that negative j makes up, and q_ij ∝ exp(β s_ij/τ) over j ≠ i, the gradient
+of the image-to-text half of the decoupled losses, as the equation stands, is
 
     ∂/∂s_ij = ((1 + β) p_ij − β q_ij) / (τ B)        for a negative,  −1 / (τ B) for the pair itself,
 
@@ -54,9 +54,9 @@ class ContrastiveLoss(nn.Module):
         beta1: hardness β of the image-to-text half, 0 or above.
         beta2: hardness β of the text-to-image half, 0 or above.
         decoupled: leave the positive pair out of the denominator.
-        learnable_temperature: make log τ a parameter that is trained along, and kept above its bound.
+        learnable_temperature: train log τ along as a parameter, kept above its bound.
         differentiate_weights: let the gradient flow through the weights w, as the equation stands (the default).
-            False holds w constant (a stop-gradient): the value is the same, the gradient another one, see above.
+            False holds w constant (a stop-gradient): the value is the same, the gradient is not, see above.
 
     Attributes:
         log_temperature: log τ, a parameter float32 []; None if τ is fixed. The next call of the loss brings it back to
@@ -93,7 +93,7 @@ class ContrastiveLoss(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """τ as it is now."""
+        """The current τ."""
         if self.log_temperature is None:
             return self._given_temperature
         return max(self.log_temperature.exp().item(), LOWEST_TEMPERATURE)
@@ -115,32 +115,32 @@ class ContrastiveLoss(nn.Module):
         Raises:
             ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, or a feature is not finite.
         """
-        temperature = self._given_temperature
+        temperature: float | Tensor = self._given_temperature
         if self.log_temperature is not None:
             with torch.no_grad():
                 self.log_temperature.clamp_(min=math.log(LOWEST_TEMPERATURE))
             temperature = self.log_temperature.exp()
-        logits = pairwise_logits(image_features, text_features, temperature)
-        return self.half(logits, self.beta1) + self.half(logits.T, self.beta2)
+        logits = pairwise_logits(image_features, text_features, temperature)  # (B, B)
+        return self.half_loss(logits, self.beta1) + self.half_loss(logits.T, self.beta2)
 
-    def half(self, logits: Tensor, beta: float) -> Tensor:
+    def half_loss(self, logits: Tensor, beta: float) -> Tensor:
         """Compute one direction from s/τ [B, B]: each row looks for its partner among the columns."""
-        positives = logits.diagonal()
+        positives = logits.diagonal()  # (B,)
         if not beta and not self.decoupled:
             return (logits.logsumexp(dim=1) - positives).mean()
         itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        negatives = logits.masked_fill(itself, -torch.inf)
+        negatives = logits.masked_fill(itself, -torch.inf)  # (B, B)
         if beta:
             with torch.set_grad_enabled(self.differentiate_weights and torch.is_grad_enabled()):
                 log_weights = log_hardness_weights(negatives, beta)
             negatives = negatives + log_weights
-        denominator = negatives.logsumexp(dim=1)
+        denominator = negatives.logsumexp(dim=1)  # (B,)
         if not self.decoupled:
             denominator = torch.logaddexp(denominator, positives)
         return (denominator - positives).mean()
 
     def extra_repr(self) -> str:
-        """Say how the loss was made, which training does not change: of a learnable τ, where it started."""
+        """Say how the loss was made, which training does not change: a learnable τ is shown where it started."""
         return (
             f"temperature={self._given_temperature:.10g}, beta1={self.beta1}, beta2={self.beta2}, "
             f"decoupled={self.decoupled}, learnable_temperature={self.log_temperature is not None}"
@@ -244,13 +244,14 @@ class ReleasedHNLoss(nn.Module):
         check_count(image_features)
         image_features, text_features = at_least_float32(image_features, text_features)
         with torch.autocast(image_features.device.type, enabled=False):
-            logits = image_features @ text_features.T / self.temperature
-        return self._half(logits, self.beta1) + self._half(logits.T, self.beta2)
+            logits = image_features @ text_features.T / self.temperature  # (B, B)
+        return self.half_loss(logits, self.beta1) + self.half_loss(logits.T, self.beta2)
 
-    def _half(self, logits: Tensor, beta: float) -> Tensor:
+    def half_loss(self, logits: Tensor, beta: float) -> Tensor:
+        """Compute one direction from s/τ [B, B], as the released code does."""
         count = len(logits)
         negatives = logits * (1 - torch.eye(count, dtype=logits.dtype, device=logits.device))
-        terms = math.log(count - 1) + (1 + beta) * negatives - negatives.logsumexp(dim=1, keepdim=True)
+        terms = math.log(count - 1) + (1 + beta) * negatives - negatives.logsumexp(dim=1, keepdim=True)  # (B, B)
         return terms.mean() - logits.diagonal().sum() / count**2
 
     def extra_repr(self) -> str:
@@ -268,32 +269,33 @@ def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
         [B, B], −∞ where ``negatives`` is.
     """
     hardness = beta * negatives if beta else torch.zeros_like(negatives).masked_fill(negatives.isneginf(), -torch.inf)
-    return hardness - hardness.logsumexp(dim=1, keepdim=True) + math.log(len(negatives) - 1)
+    return hardness - hardness.logsumexp(dim=1, keepdim=True) + math.log(len(negatives) - 1)  # (B, B)
 
 
 def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: Tensor | float) -> Tensor:
-    """Compute s/τ of all images with all texts, of all ranks: [B, B], float32 or more.
+    """Compute s/τ of all images with all texts of all ranks: [B, B], float32 or more.
 
     Arguments and errors are those of :meth:`ContrastiveLoss.forward`.
     """
     check_pairs(image_features, text_features)
     image_features, text_features = at_least_float32(image_features, text_features)
     if is_available() and is_initialized() and get_world_size() > 1:
+        # From (B, D) of each rank to (ranks · B, D).
         image_features, text_features = (torch.cat(all_gather(part)) for part in (image_features, text_features))
     check_count(image_features)
     with torch.autocast(image_features.device.type, enabled=False):
         # The features are divided, not the similarities: B · D numbers instead of B · B.
-        return (image_features / temperature) @ text_features.T
+        return (image_features / temperature) @ text_features.T  # (B, B)
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise a ValueError unless it is a number above 0."""
+    """Raise a ValueError unless the temperature is a number above 0."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"the temperature must be a number above 0, not {temperature}")
 
 
 def check_pairs(image_features: Tensor, text_features: Tensor) -> None:
-    """Raise a ValueError unless both are finite and [B, D]."""
+    """Raise a ValueError unless the features of both towers are finite and [B, D]."""
     shapes = tuple(image_features.shape), tuple(text_features.shape)
     if shapes[0] != shapes[1] or image_features.ndim != 2:
         raise ValueError(f"features must be two tensors [B, D], row i of both a pair, not {shapes[0]} and {shapes[1]}")

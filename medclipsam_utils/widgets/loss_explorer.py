@@ -32,7 +32,7 @@ def hardness(similarity: ArrayLike, temperature: float, beta: float, decoupled: 
     """
     logits = torch.as_tensor(np.asarray(similarity), dtype=torch.float64).div(temperature).requires_grad_()
     loss = ContrastiveLoss(temperature, beta1=beta, decoupled=decoupled)
-    (gradient,) = torch.autograd.grad(len(logits) * loss.half(logits, beta), logits)
+    (gradient,) = torch.autograd.grad(len(logits) * loss.half_loss(logits, beta), logits)
     itself = torch.eye(len(logits), dtype=torch.bool)
     weight = log_hardness_weights(logits.detach().masked_fill(itself, -torch.inf), beta).exp()
     return {"weight": weight.masked_fill(itself, torch.nan).numpy(),

@@ -144,7 +144,7 @@ class TestByHand:
         loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True)
         row = math.log(8 / 3 + 2 / 3) - 1
         even = math.log(2) - 1  # two negatives of similarity 0
-        assert loss.half(similarities, 1.0).item() == pytest.approx((row + 2 * even) / 3)
+        assert loss.half_loss(similarities, 1.0).item() == pytest.approx((row + 2 * even) / 3)
         weights = log_hardness_weights(similarities.masked_fill(torch.eye(3, dtype=torch.bool), -torch.inf), 1.0).exp()
         torch.testing.assert_close(weights[0], torch.tensor([0, 4 / 3, 2 / 3], dtype=torch.float64))
 
@@ -180,10 +180,7 @@ class TestFamily:
 def gradients_of_negatives(loss, images, texts):
     """Similarity of every negative, and the gradient of the image-to-text half with respect to it."""
     similarities = (images @ texts.T).requires_grad_()
-    if isinstance(loss, ReleasedHNLoss):
-        value = loss._half(similarities / loss.temperature, loss.beta1)
-    else:
-        value = loss.half(similarities / loss.temperature, loss.beta1)
+    value = loss.half_loss(similarities / loss.temperature, loss.beta1)
     (gradient,) = torch.autograd.grad(value, similarities)
     negatives = ~torch.eye(len(images), dtype=torch.bool)
     return similarities.detach()[negatives].numpy(), gradient[negatives].numpy()
@@ -230,7 +227,7 @@ class TestGradient:
         # In a row of three: d/ds_j log(Σ w e^s) = (1 + β) softmax((1 + β) s)_j − β softmax(β s)_j.
         row = torch.tensor([[0.0, 0.7, 0.1], [0, 0, 0], [0, 0, 0]], dtype=torch.float64, requires_grad=True)
         loss = ContrastiveLoss(1.0, beta1=1.0, decoupled=True)
-        (gradient,) = torch.autograd.grad(loss.half(row, 1.0), row)
+        (gradient,) = torch.autograd.grad(loss.half_loss(row, 1.0), row)
         negatives = row.detach()[0, 1:]
         expected = (2 * (2 * negatives).softmax(0) - negatives.softmax(0)) / 3
         torch.testing.assert_close(gradient[0, 1:], expected)
