@@ -14,10 +14,6 @@
 The same script runs on several GPUs as ``torchrun --nproc-per-node 4 script.py``.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .config import FinetuneConfig
-from .frozen_blocks import FrozenBlocks
-from .loop import History, finetune
-
-__all__ = ["FinetuneConfig", "FrozenBlocks", "History", "finetune"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning run; its data, its loss and the model it starts from come beside them."""
+"""The settings of a fine-tuning run. Its data, its loss and the model it starts from are given beside them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ FROZEN = ("none", "image", "text")
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Settings; the defaults are the paper's (Koleilat et al. 2025, section 4.2) where it has any.
+    """Settings of :func:`~medclipsam_utils.finetune.finetune`, by default the paper's where it has any.
+
+    They are those of section 4.2 of Koleilat et al. 2025.
 
     Attributes:
         epochs: how often every pair is seen. The last pairs of an epoch that do not fill a batch are left out; which
             ones these are is drawn anew for every epoch.
         batch_size: pairs per step, those of all processes together. Each pair has the others of its batch as negatives.
-        micro_batch_size: how many pairs a process encodes at once; None is all of its share. Smaller needs less memory
-            and more time (everything is encoded twice), and the loss still sees the whole batch: see
+        micro_batch_size: how many pairs a process encodes at once; None is all of its part of the batch. Smaller needs
+            less memory and more time (everything is encoded twice), and the loss still sees the whole batch: see
             :mod:`~medclipsam_utils.finetune.gradients`.
         learning_rate: learning rate of AdamW.
         warm_up_steps: steps over which the rate grows from 0 on a straight line.

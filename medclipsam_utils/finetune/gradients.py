@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 Encode = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -28,10 +29,10 @@ def backward(
         encode: from images [B, 3, S, S] and token ids [B, L] to both features [B, D]; a module, or one inside
             ``DistributedDataParallel``, whose processes then exchange gradients once.
         loss: loss of both features.
-        images: [B, 3, S, S].
-        tokens: int64 [B, L].
+        images: pixels, float32 [B, 3, S, S].
+        tokens: token ids, int64 [B, L].
         micro_batch_size: how many pairs are encoded at once; None for all.
-        seed: seed of what is random in the towers, such as dropout: the second encoding must repeat the first.
+        seed: seed of everything random in the towers, such as dropout: the second encoding must repeat the first.
     """
     if micro_batch_size is None or micro_batch_size >= len(images):
         with seeded([*seed, 0], images.device):
@@ -43,16 +44,17 @@ def backward(
     parts = list(zip(images.split(micro_batch_size), tokens.split(micro_batch_size), strict=True))
     with torch.no_grad():
         encoded = [_encode(encode, part, [*seed, number]) for number, part in enumerate(parts)]
-    features = [torch.cat(side).requires_grad_() for side in zip(*encoded, strict=True)]
+    features = [torch.cat(side).requires_grad_() for side in zip(*encoded, strict=True)]  # images and texts, (B, D)
     value = loss(*features)
     value.backward()
     gradients = zip(*(side.grad.split(micro_batch_size) for side in features), strict=True)
     for number, (part, gradient) in enumerate(zip(parts, gradients, strict=True)):
-        alone = number < len(parts) - 1 and hasattr(encode, "no_sync")
-        with encode.no_sync() if alone else nullcontext():
+        is_last = number == len(parts) - 1
+        with encode.no_sync() if isinstance(encode, DistributedDataParallel) and not is_last else nullcontext():
             again = _encode(encode, part, [*seed, number])
             sides = [(side, grad) for side, grad in zip(again, gradient, strict=True) if side.requires_grad]
-            torch.autograd.backward(*zip(*sides, strict=True))
+            outputs, grads = zip(*sides, strict=True)
+            torch.autograd.backward(outputs, grads)
     return value.detach()
 
 
@@ -63,7 +65,7 @@ def _encode(encode: nn.Module, part: tuple[Tensor, Tensor], seed: list[int]) -> 
 
 @contextmanager
 def seeded(seed: list[int], device: torch.device) -> Iterator[None]:
-    """Let what draws from torch's default generators draw the same each time; afterwards these are as before."""
+    """Seed torch's default generators inside, so that dropout repeats itself; afterwards they are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]) >> 1)
         yield

@@ -1,4 +1,4 @@
-"""The fine-tuning loop."""
+"""The fine-tuning loop: batches, steps, validation, and going on after an interruption."""
 
 from __future__ import annotations
 
@@ -63,29 +63,30 @@ def finetune(
 ) -> History:
     """Train a CLIP, in place, on pairs of image and caption.
 
-    Called by several processes of ``torchrun``, they train one model together: the batch is divided among them, so that
-    the result does not depend on how many there are, but for rounding. Each then needs the clip on its own device.
+    When several processes of ``torchrun`` call it, they train one model together: the batch is divided among them, so
+    that the result does not depend on their number, but for rounding. Each then needs the clip on its own device.
 
     With a folder the run can be interrupted at any time: the same call goes on from the last checkpoint and ends with
     the same weights, on the same machine bit for bit. In a notebook it may be the same cell with the same ``clip`` and
     ``loss``: both are what the checkpoint says, and what they were before if there is none yet. A call with more epochs
     goes on as well, and so does one with another ``patience``, ``micro_batch_size``, ``workers`` or
-    ``checkpoint_steps``; all other settings must be as they were. One with fewer epochs than the folder has seen trains
-    nothing and warns.
+    ``checkpoint_steps``; all other settings must be as they were. A call with fewer epochs than the folder has seen
+    trains nothing and warns.
 
     At its end the folder holds ``run.json`` with settings and history, and the weights for
     :func:`~medclipsam_utils.models.load_clip`: ``clip.safetensors`` of a small CLIP, the folder ``clip`` of any other.
 
     Args:
-        clip: weights whose ``requires_grad`` is False stay as they are, so that any part can be frozen beforehand;
-            afterwards with the weights of the epoch with the lowest validation loss, or of the last one.
-        dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). What is
-            quick to read only once may be a list of items.
-        loss: loss of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; what it
-            learns itself, such as a temperature, is trained along. A resumed run tells losses apart by their ``repr``.
-        config: settings.
-        folder: for checkpoint, weights and settings; None keeps nothing.
-        validation: like ``dataset``; its loss is computed after every epoch, in batches of the same size.
+        clip: CLIP to train. Weights whose ``requires_grad`` is False stay as they are, so that you can freeze any part
+            beforehand. Afterwards it has the weights of the epoch with the lowest validation loss, or of the last one.
+        dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). A list of
+            items will do as well, for example where reading them is slow and they fit into memory.
+        loss: loss of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; its own
+            parameters, such as a temperature, are trained along. A resumed run tells losses apart by their ``repr``.
+        config: settings of the run.
+        folder: folder for checkpoint, weights and settings; None keeps nothing.
+        validation: pairs like those of ``dataset``; their loss is computed after every epoch, in batches of the same
+            size.
         progress: show a bar.
 
     Raises:
@@ -103,27 +104,30 @@ def finetune(
 class _Towers(nn.Module):
     """Both towers in one call, because ``DistributedDataParallel`` wraps one module."""
 
-    def __init__(self, model: nn.Module, precision: str):
+    def __init__(self, model: Any, precision: str):  # an open_clip model, whose package has no types
         super().__init__()
         self.model, self.precision = model, precision
 
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         with computing_in(self.precision, images.device):
-            image_features = self.model.encode_image(images, normalize=True)
-            text_features = self.model.encode_text(tokens, normalize=True)
+            image_features = self.model.encode_image(images, normalize=True)  # (B, 3, S, S) to (B, D)
+            text_features = self.model.encode_text(tokens, normalize=True)  # (B, L) to (B, D)
         return image_features.float(), text_features.float()
 
 
 class _Run:
+    """A fine-tuning run: what its steps change, and the steps."""
+
     def __init__(self, clip: Clip, loss: nn.Module, config: FinetuneConfig, processes: Processes, folder: Path | None):
         if config.batch_size % processes.count:
             raise ValueError(f"a batch of {config.batch_size} cannot be shared by {processes.count} processes")
         self.clip, self.config, self.processes, self.folder = clip, config, processes, folder
         self.loss = loss.to(clip.device)
-        self.step, self.history, self.best_weights = 0, History(), None
-        self.settings = {"config": asdict(config), "loss": repr(loss), "model": clip.name}
+        self.step, self.history = 0, History()
+        self.best_weights: dict[str, Tensor] | None = None
+        self.settings: dict[str, Any] = {"config": asdict(config), "loss": repr(loss), "model": clip.name}
 
-    def train(self, dataset: Dataset | Sequence[dict], validation: Any, progress: bool) -> History:
+    def train(self, dataset: Any, validation: Any, progress: bool) -> History:
         config = self.config
         per_epoch = _steps(dataset, config.batch_size, "dataset")
         if validation is not None:
@@ -181,25 +185,26 @@ class _Run:
         return self._load(dataset, batches[done:])
 
     def _load(self, dataset: Any, batches: list[list[int]]) -> Iterator[list[dict]]:
-        shares = [self.processes.share(batch) for batch in batches]
-        own = torch.Generator()  # workers get their seeds from it, and not from the generator of the caller
+        parts = [self.processes.share(batch) for batch in batches]
+        own = torch.Generator()  # seeds the workers in place of the caller's generator
         workers = self.config.workers
-        return iter(DataLoader(dataset, batch_sampler=shares, collate_fn=list, num_workers=workers, generator=own))
+        return iter(DataLoader(dataset, batch_sampler=parts, collate_fn=list, num_workers=workers, generator=own))
 
     def _inputs(self, items: Iterable[dict]) -> tuple[Tensor, Tensor]:
         images = self.clip.preprocess([item["image"] for item in items])
         return images, self.clip.tokenize([item["caption"] for item in items])
 
     def _validate(self, towers: nn.Module, validation: Any, epoch: int) -> None:
-        self.history.validations.append({"epoch": epoch, "loss": self._validation_loss(towers, validation)})
-        if self.history.best["epoch"] == epoch:
+        row = {"epoch": epoch, "loss": self._validation_loss(towers, validation)}
+        self.history.validations.append(row)
+        if self.history.best is row:
             self.best_weights = _copy(self.clip.model)
         self._stop_early()
 
     def _stop_early(self) -> None:
-        patience, validations = self.config.patience, self.history.validations
-        if validations:
-            since_best = validations[-1]["epoch"] - self.history.best["epoch"]
+        patience, best = self.config.patience, self.history.best
+        if best is not None:
+            since_best = self.history.validations[-1]["epoch"] - best["epoch"]
             self.history.stopped_early = patience is not None and since_best >= patience
 
     @torch.no_grad()
@@ -211,12 +216,12 @@ class _Run:
         _training_mode(self.clip.model, self.config.freeze)
         return float(np.mean(losses))
 
-    def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.folder / CHECKPOINT, self.settings, MAY_DIFFER)
+    def _checkpoints(self, folder: Path) -> Checkpoints:
+        return Checkpoints(folder / CHECKPOINT, self.settings, MAY_DIFFER)
 
     @contextmanager
     def _as_before_unless_saved(self) -> Iterator[None]:
-        """Give clip and loss back as they came if the run ends before its first checkpoint: it can then start again."""
+        """Restore clip and loss if the run ends before its first checkpoint, so that it can start again."""
         parts = [] if self.folder is None else [self.clip.model, self.loss]
         self.before = [_copy(part) for part in parts]
         try:
@@ -231,7 +236,7 @@ class _Run:
 
     def _save(self) -> None:
         if self.folder is not None and self.processes.first:
-            self._checkpoints().save({
+            self._checkpoints(self.folder).save({
                 "step": self.step, "history": asdict(self.history), "trained": self._trained(),
                 "model": self.clip.model.state_dict(), "loss": self.loss.state_dict(),
                 "optimizer": self.optimizer.state_dict(), "best_weights": self.best_weights,
@@ -240,13 +245,15 @@ class _Run:
         self.before = []
 
     def _restore(self, per_epoch: int) -> None:
-        state = self._checkpoints().load(self.clip.device) if self.folder is not None else None
+        if self.folder is None:
+            return
+        state = self._checkpoints(self.folder).load(self.clip.device)
         if state is None:
             return
         path, epochs = self.folder / CHECKPOINT, -(-state["step"] // per_epoch)
         if epochs > self.config.epochs:
-            said = f"{path} is of epoch {epochs} already and epochs is {self.config.epochs}: nothing is trained"
-            warnings.warn(f"{said}. For fewer epochs give another folder", stacklevel=4)
+            reason = f"{path} is of epoch {epochs} already and epochs is {self.config.epochs}: nothing is trained"
+            warnings.warn(f"{reason}. For fewer epochs give another folder", stacklevel=4)
             self.settings["config"]["epochs"] = epochs
         older, now = set(state.get("trained", self._trained())), set(self._trained())
         for change, names in (("trained and are frozen", older - now), ("frozen and are trained", now - older)):
@@ -276,7 +283,7 @@ def _copy(part: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def _trainable(model: nn.Module, freeze: str) -> Iterator[None]:
-    """Give gradients and training mode to what is trained only; afterwards all is as before.
+    """Give gradients and training mode only to the parts that are trained; afterwards all is as before.
 
     A weight that had no gradient before gets none: somebody froze it on purpose.
     """

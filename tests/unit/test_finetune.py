@@ -216,6 +216,10 @@ class TestFrozenBlocks:
         torch.testing.assert_close(blocks.encode_image(tokens), clip.encode_image(images), atol=2e-3, rtol=0)
         torch.testing.assert_close(tokens[3], blocks.tokens(images[3]), atol=2e-3, rtol=1e-2)
         assert torch.equal(blocks.encode_text(CAPTIONS), clip.encode_text(CAPTIONS))
+        assert torch.equal(blocks.encode_image(images), blocks.encode_image(list(tokens)))
+        assert torch.equal(blocks.preprocess(tokens[3]), tokens[3:4].float())
+        with pytest.raises(ModelError, match=r"an image is torch\.float16 \[256, 128\], not uint8"):
+            blocks.encode_image([images[0], tokens[0]])
         assert blocks.encode_image([]).shape == (0, 128) and blocks.grid_size == clip.grid_size
         trained = {name for name, parameter in clip.model.named_parameters() if parameter.requires_grad}
         assert all(name.startswith(("visual.trunk.attn_pool", "visual.head", "text.", "logit")) for name in trained)
