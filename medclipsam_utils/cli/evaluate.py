@@ -7,8 +7,8 @@ from pathlib import Path
 
 DESCRIPTION = (
     "DSC and NSD of every mask against the reference of the same name, with 95 % bootstrap intervals; with --versus, a "
-    "paired t-test against other masks of the same images. Where a reference does not know its pixel size, a pixel "
-    "counts as 1 mm."
+    "paired t-test against other masks of the same images. Where a reference has no pixel size, a pixel counts as "
+    "1 mm."
 )
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("masks", type=Path, help="folder with the masks")
     parser.add_argument("references", type=Path, help="folder with the references, of the same names")
     parser.add_argument("--versus", type=Path, metavar="FOLDER", help="other masks of the same images to compare with")
-    parser.add_argument("--tolerance", type=float, default=2.0, help="of the NSD, in mm; %(default)s if not given")
+    parser.add_argument("--tolerance", type=float, default=2.0, help="tolerance of the NSD in mm; %(default)s")
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the scores of every mask as CSV")
 
 

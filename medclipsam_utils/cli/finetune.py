@@ -12,7 +12,7 @@ from .options import device
 
 LOSSES = {"infonce": "InfoNCELoss", "dcl": "DCLLoss", "hn-nce": "HNNCELoss", "dhn-nce": "DHNNCELoss"}
 SIMULATED = "simulated"
-VALIDATION_SHARE = 0.15
+VALIDATION_FRACTION = 0.15
 FIRST_SEED = 2_000_000  # of simulated pairs: no chapter, no test and no training of the small models draws them
 
 
@@ -61,19 +61,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from .. import losses
-    from ..datasets import CaptionCSV, SimulatedDataset
+    from ..datasets import CaptionCSV, ItemDataset, SimulatedDataset
     from ..finetune import FinetuneConfig, finetune
     from ..models import load_clip
 
-    known = {setting.name for setting in fields(FinetuneConfig)}
-    config = FinetuneConfig(**{name: value for name, value in vars(options).items() if name in known})
+    names = {setting.name for setting in fields(FinetuneConfig)}
+    config = FinetuneConfig(**{name: value for name, value in vars(options).items() if name in names})
     hardness = {"beta1": options.beta1, "beta2": options.beta2} if "hn" in options.loss else {}
     loss = getattr(losses, LOSSES[options.loss])(
         options.temperature, learnable_temperature=options.learnable_temperature, **hardness
     )
+    train: ItemDataset
+    validation: ItemDataset
     if options.data == SIMULATED:
         seeds = range(FIRST_SEED, FIRST_SEED - (-options.pairs // len(TASKS)))
-        held_out = max(1, round(VALIDATION_SHARE * len(seeds)))
+        held_out = max(1, round(VALIDATION_FRACTION * len(seeds)))
         train, validation = (SimulatedDataset(list(TASKS), part) for part in (seeds[held_out:], seeds[:held_out]))
     else:
         table = CaptionCSV(
@@ -86,9 +88,10 @@ def run(options: argparse.Namespace) -> int:
         )
         if table.n_dropped:
             print(f"{table.n_dropped} rows left out: their captions are too short, or say nothing", file=sys.stderr)
-        train, validation = table.split(VALIDATION_SHARE)
+        train, validation = table.split(VALIDATION_FRACTION)
     clip = load_clip(options.clip, device=device(options.device))
     history = finetune(clip, train, loss, config, folder=options.output, validation=validation)
     best = history.best
+    assert best is not None, "every epoch ends with a validation"
     print(f"validation loss {best['loss']:.4f} after epoch {best['epoch'] + 1}; weights in {options.output}")
     return 0

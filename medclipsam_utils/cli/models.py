@@ -1,14 +1,14 @@
-"""``medclipsam models``: what can be loaded by name."""
+"""``medclipsam models``: list what can be loaded by name."""
 
 from __future__ import annotations
 
 import argparse
 
-DESCRIPTION = "Which models there are by name, and which are on this machine. The network is not used."
+DESCRIPTION = "List the models that have a name, and say which are on this machine. The network is not used."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """Add no arguments: the command has none."""
 
 
 def run(options: argparse.Namespace) -> int:

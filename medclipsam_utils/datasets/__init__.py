@@ -26,11 +26,6 @@ new pixel was. ``transform`` gets the finished item and returns the item to use:
 together, for example flip both.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .captions import CaptionCSV, CaptionRow
-from .folders import MaskFolder
-from .items import ItemDataset
-from .simulated import SimulatedDataset
-
-__all__ = ["CaptionCSV", "CaptionRow", "ItemDataset", "MaskFolder", "SimulatedDataset"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

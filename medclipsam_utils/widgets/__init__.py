@@ -3,23 +3,10 @@
 ================================  ====================================================================================
 :func:`hardness_explorer`         which negatives a contrastive loss pushes, with sliders for β and τ
 :func:`saliency_explorer`         M2IB with a field for the text, and sliders for its settings
-:func:`segmenter_explorer`        the whole way: type a text, see map, mask and presence, correct SAM with the mouse
+:func:`segmenter_explorer`        the whole pipeline: type a text, see map, mask and presence, correct SAM by mouse
 ================================  ====================================================================================
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .loss_explorer import hardness, hardness_explorer, hardness_figure
-from .map_explorer import saliency_explorer
-from .prompt_canvas import PromptCanvas
-from .sam_explorer import SegmenterExplorer, segmenter_explorer
-
-__all__ = [
-    "PromptCanvas",
-    "SegmenterExplorer",
-    "hardness",
-    "hardness_explorer",
-    "hardness_figure",
-    "saliency_explorer",
-    "segmenter_explorer",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""How hard each negative is pushed, with sliders for the loss."""
+"""Show how hard a loss pushes each negative, with sliders for its settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..losses import ContrastiveLoss, log_hardness_weights
 from ..plots import matrices
 from .redraw import explorer
 
-#: Where the sliders may go, and where they start: the paper's τ and β.
+#: Ranges of the sliders, and where they start: at the paper's τ and β.
 TEMPERATURES, BETAS, START = (0.02, 2.0), (0.0, 2.0), (0.6, 0.15)
 
 
 def hardness(similarity: ArrayLike, temperature: float, beta: float, decoupled: bool = True) -> dict[str, np.ndarray]:
-    """How much each negative counts for each image, and how hard it is pushed away.
+    """Compute how much each negative counts for each image, and how hard the loss pushes it away.
 
     Args:
         similarity: cosines s of B images with B texts, [B, B].
@@ -30,7 +30,7 @@ def hardness(similarity: ArrayLike, temperature: float, beta: float, decoupled: 
         to s_ij/τ, through the weights, so that a row adds up to 1 if the loss is decoupled; a negative whose value is
         below 0 is pulled closer. Both float [B, B], NaN for the positive pairs.
     """
-    logits = torch.as_tensor(np.asarray(similarity), dtype=torch.float64).div(temperature).requires_grad_()
+    logits = torch.as_tensor(np.asarray(similarity), dtype=torch.float64).div(temperature).requires_grad_()  # (B, B)
     loss = ContrastiveLoss(temperature, beta1=beta, decoupled=decoupled)
     (gradient,) = torch.autograd.grad(len(logits) * loss.half_loss(logits, beta), logits)
     itself = torch.eye(len(logits), dtype=torch.bool)
@@ -40,12 +40,12 @@ def hardness(similarity: ArrayLike, temperature: float, beta: float, decoupled: 
 
 
 def hardness_figure(similarity: ArrayLike, temperature: float, beta: float, decoupled: bool = True) -> Figure:
-    """The two matrices of :func:`hardness` side by side; arguments as there."""
+    """Draw the two matrices of :func:`hardness` side by side; the arguments are the same."""
     return matrices(hardness(similarity, temperature, beta, decoupled), rows="image", columns="text")
 
 
 def hardness_explorer(similarity: ArrayLike) -> ipywidgets.VBox:
-    """:func:`hardness_figure` with sliders for β and τ and a box for the positive pair in the denominator.
+    """Show :func:`hardness_figure` with sliders for β and τ, and a box for the positive pair in the denominator.
 
     Args:
         similarity: cosines of B images with B texts, [B, B].

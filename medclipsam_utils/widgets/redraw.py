@@ -1,4 +1,4 @@
-"""What every picture with sliders does."""
+"""Redraw a picture whenever one of its sliders moves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 
 def explorer(draw: Callable[[], Figure], *controls: ipywidgets.Widget) -> ipywidgets.VBox:
-    """Controls above a picture that is drawn anew whenever one of them changes."""
+    """Put controls above a picture, and draw it anew whenever one of them changes."""
     picture = ipywidgets.Image(format="png")
 
     def redraw(_: object = None) -> None:
