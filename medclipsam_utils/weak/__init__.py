@@ -9,12 +9,12 @@
     ensemble = train_segmenter(
         [images[n] for n in chosen], [labels.masks[n] for n in chosen], clip=load_clip("tiny"), folder="runs/weak"
     )
-    found = ensemble.predict(new_images)
-    found.masks, found.entropy, found.case_uncertainty
+    prediction = ensemble.predict(new_images)
+    prediction.masks, prediction.entropy, prediction.case_uncertainty
 
 ================================  ====================================================================================
-:func:`make_pseudo_labels`        the zero-shot method's masks of a training set, and which of them may be trusted
-:func:`train_segmenter`           a 2-D U-Net, alone or with a CLIP's eyes, trained in cycles; interrupted, it goes on
+:func:`make_pseudo_labels`        segments a training set with the zero-shot method, and says which masks to trust
+:func:`train_segmenter`           trains a 2-D U-Net in cycles, alone or around the image tower of a CLIP; it can resume
 :class:`CyclicPolyLR`             the learning rate that falls and starts again
 :class:`EnsemblePrediction`       the mean of several models, its entropy, and their disagreement
 :func:`reliability`               are the probabilities right? with the expected calibration error
@@ -24,39 +24,6 @@
 The same through nnU-Net v2, an optional extra, is in :mod:`medclipsam_utils.weak.nnunet`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from .network import ClipUNet, build_unet
-from .pseudo_labels import PseudoLabels, make_pseudo_labels
-from .schedule import CyclicPolyLR, cyclic_poly, released_poly
-from .training import SegmenterEnsemble, TrainingConfig, load_ensemble, train_segmenter
-from .uncertainty import (
-    EnsemblePrediction,
-    Reliability,
-    RiskCoverage,
-    entropy,
-    reliability,
-    risk_coverage,
-    triage,
-)
-
-__all__ = [
-    "ClipUNet",
-    "CyclicPolyLR",
-    "EnsemblePrediction",
-    "PseudoLabels",
-    "Reliability",
-    "RiskCoverage",
-    "SegmenterEnsemble",
-    "TrainingConfig",
-    "build_unet",
-    "cyclic_poly",
-    "entropy",
-    "load_ensemble",
-    "make_pseudo_labels",
-    "released_poly",
-    "reliability",
-    "risk_coverage",
-    "train_segmenter",
-    "triage",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -31,8 +31,8 @@ from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.weak import (
     EnsemblePrediction,
-    SegmenterEnsemble,
     TrainingConfig,
+    UNetEnsemble,
     make_pseudo_labels,
     reliability,
     train_segmenter,
@@ -236,7 +236,7 @@ def _scores(masks: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> dict[st
     return {"DSC": short(dice(*pair) for pair in pairs), "NSD": short(nsd(*pair, TOLERANCE) for pair in pairs)}
 
 
-def _validated(ensemble: SegmenterEnsemble, cases: Sequence[Case]) -> list[float]:
+def _validated(ensemble: UNetEnsemble, cases: Sequence[Case]) -> list[float]:
     """Measure the mean NSD of every member on images that only serve to choose one, by their exact masks."""
     members = ensemble.predict([case.image for case in cases]).members > 0.5
     truth = [case.mask for case in cases]

@@ -231,7 +231,7 @@ class TestTraining:
         assert TrainingConfig(cycles=2, cycle_steps=100, keep=4).snapshot_steps == [85, 90, 95, 100, 185, 190, 195, 200]
         assert dataclasses.replace(CONFIG, warm_up=7).snapshot_steps == [16, 17, 26, 27]
         ensemble = train_segmenter(*squares(), CONFIG, progress=False)
-        assert len(ensemble.snapshots) == 4 and repr(ensemble) == "SegmenterEnsemble(4 models of 2 cycles)"
+        assert len(ensemble.snapshots) == 4 and repr(ensemble) == "UNetEnsemble(4 models of 2 cycles)"
         network = build_unet(CONFIG.channels)
         for weights in ensemble.snapshots:
             network.load_state_dict(weights)
