@@ -1,4 +1,4 @@
-"""The paper's third stage through nnU-Net: pseudo-labels in, an ensemble's probabilities out.
+"""Run the paper's third stage through nnU-Net: pseudo-labels in, an ensemble's probabilities out.
 
 nnU-Net plans the network, the patch and the augmentation from the data (Isensee et al. 2021). Section 3.4 of Koleilat
 et al. 2025 trains its 2-D form on the masks of the zero-shot stage, with a learning rate that falls and starts again
@@ -52,7 +52,7 @@ class NNUNetConfig:
     """Settings of :func:`train`; the defaults are the paper's 600 epochs in 3 cycles, and 30 models.
 
     Attributes:
-        cycles: of the learning rate.
+        cycles: cycles of the learning rate.
         cycle_epochs: epochs in a cycle.
         keep: models kept of each cycle, one after each of its last epochs.
         iterations: steps of the optimizer in an epoch; 250 are nnU-Net's own.
@@ -77,7 +77,7 @@ class NNUNetConfig:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> NNUNetConfig:
-        """Settings from variables like ``MEDCLIPSAM_CYCLES``; the default where there is none."""
+        """Read the settings from variables like ``MEDCLIPSAM_CYCLES``; one that is missing has its default."""
         names = {field.name: _ENVIRONMENT + field.name.upper() for field in fields(cls)}
         return cls(**{name: int(environment[key]) for name, key in names.items() if key in environment})
 
@@ -87,13 +87,13 @@ class NNUNetConfig:
         return {_ENVIRONMENT + name.upper(): str(number) for name, number in asdict(self).items()}
 
     def checkpoint_name(self, epoch: int) -> str:
-        """File of the model after an epoch, which counts from 0 over all cycles."""
+        """Name the file of the model after an epoch, which counts from 0 over all cycles."""
         cycle, within = divmod(epoch, self.cycle_epochs)
         return f"checkpoint_c{cycle}_e{within}.pth"
 
     @property
     def checkpoint_names(self) -> list[str]:
-        """Files of the models that are kept, in the order in which they are: cycle by cycle, epoch by epoch."""
+        """Names of the files of the models that are kept, cycle by cycle and epoch by epoch."""
         ends = range(self.cycle_epochs, self.cycles * self.cycle_epochs + 1, self.cycle_epochs)
         return [self.checkpoint_name(epoch) for end in ends for epoch in range(end - self.keep, end)]
 
@@ -101,13 +101,13 @@ class NNUNetConfig:
 def plan(folder: str | os.PathLike, dataset_id: int, gpu_memory_gb: float = 8.0) -> None:
     """Have nnU-Net verify the data set, plan a 2-D network for it and preprocess the images.
 
-    The command is ``nnUNetv2_plan_and_preprocess``. What is done already is not done again.
+    The command is ``nnUNetv2_plan_and_preprocess``. A second call does nothing.
 
     Args:
-        folder: of :func:`export_dataset`.
-        dataset_id: of :func:`export_dataset`.
-        gpu_memory_gb: for which the network, the patch and the batch are made; 8 is nnU-Net's own. A small one, like
-            0.1, makes a plan for a CPU, whose results are not nnU-Net's best.
+        folder: folder that :func:`export_dataset` was given.
+        dataset_id: number that :func:`export_dataset` was given.
+        gpu_memory_gb: memory for which the network, the patch and the batch are made; 8 is nnU-Net's own. A small one,
+            like 0.1, makes a plan for a CPU, whose results are not nnU-Net's best.
 
     Raises:
         ImportError: nnU-Net is not installed.
@@ -143,9 +143,9 @@ def train(
     faster.
 
     Args:
-        folder: of :func:`export_dataset`.
-        dataset_id: of :func:`export_dataset`.
-        config: settings.
+        folder: folder that :func:`export_dataset` was given.
+        dataset_id: number that :func:`export_dataset` was given.
+        config: settings of the training.
         fold: ``"all"`` to train on all images, or 0 to 4 to leave out that fifth of them.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``. On a CPU the images are augmented in the same process.
 
@@ -190,15 +190,15 @@ def predict(
     fold: str | int = "all",
     device: str = "cpu",
 ) -> np.ndarray:
-    """The target's probability by every model that :func:`train` kept.
+    """Compute the target's probability by every model that :func:`train` kept.
 
     Args:
-        folder: of :func:`export_dataset`.
-        dataset_id: of :func:`export_dataset`.
-        images: N of one size by name, 1 or more, as :func:`export_dataset` takes them. Predict groups of equal size
-            one after the other.
-        fold: of :func:`train`.
-        device: of :func:`train`.
+        folder: folder that :func:`export_dataset` was given.
+        dataset_id: number that :func:`export_dataset` was given.
+        images: N images of one size by name, 1 or more, as :func:`export_dataset` takes them. Predict groups of equal
+            size one after the other.
+        fold: fold that :func:`train` was given.
+        device: device to compute on, as for :func:`train`.
 
     Returns:
         float32 [M, N, H, W] from 0 to 1, models in the order of their training, images in the order of ``images``.
@@ -214,8 +214,8 @@ def predict(
     folder = Path(folder).resolve()
     dataset = find_dataset(folder, dataset_id)
     _check(fold, device)
-    images = {name: pixels_of(image) for name, image in images.items()}
-    one_size(images.values())
+    pixels = {name: pixels_of(image) for name, image in images.items()}
+    one_size(pixels.values())
     results = _results(folder, dataset, fold)
     if not (results / FINAL).is_file():
         raise ValueError(f"{dataset}, fold {fold}, is not trained to its end: call train(folder, {dataset_id}) first")
@@ -226,7 +226,7 @@ def predict(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".predict-") as temporary:
         source, target = Path(temporary) / "images", Path(temporary) / "members.npy"
         source.mkdir()
-        for number, (name, image) in enumerate(images.items()):
+        for number, (name, image) in enumerate(pixels.items()):
             write_png(source / f"{number:08}_0000.png", prepared(name, image, len(channels)))
         arguments = ["predict", str(results.parent), str(fold), device, str(source), str(target)]
         _run(folder, "predict", f"{__package__}.nnunet_process", [*arguments, *config.checkpoint_names], {})
@@ -252,7 +252,7 @@ def _same(path: Path, settings: dict[str, float]) -> None:
 
 
 def _check_whole(path: Path) -> None:
-    """A checkpoint of torch's is a zip file, whose sums tell whether it is as it was written."""
+    """Raise a ValueError unless a checkpoint is as it was written: torch's is a zip file, whose checksums tell."""
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip() is not None
@@ -269,8 +269,8 @@ def _run(folder: Path, task: str, module: str, arguments: list[str], environment
     if find_spec("nnunetv2") is None:
         raise ImportError("nnU-Net is not installed: pip install 'medclipsam-utils[nnunet]'")
     folders = {name: str(folder / name) for name in (RAW, PREPROCESSED, RESULTS)}
-    for path in (*folders.values(), folder / LOGS):
-        Path(path).mkdir(exist_ok=True)
+    for name in (*folders, LOGS):
+        (folder / name).mkdir(exist_ok=True)
     log = folder / LOGS / f"{task}.txt"
     with log.open("w", encoding="utf-8") as file:
         code = subprocess.run(

@@ -1,11 +1,11 @@
-"""Images and pseudo-labels in the folders that nnU-Net v2 expects.
+"""Write images and pseudo-labels into the folders that nnU-Net v2 expects.
 
 ::
 
     nnUNet_raw/Dataset001_BREAST/dataset.json
                                  imagesTr/a_0000.png    labelsTr/a.png    imagesTs/b_0000.png
 
-A label is 0 or 1. Masks of 0 and 255, which every viewer shows so well, are what nnU-Net refuses most often.
+A label is 0 or 1. Masks of 0 and 255, which every viewer shows so well, are the ones that nnU-Net refuses most often.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def export_dataset(
     spacing, so nnU-Net resamples nothing: bring images of very different pixel sizes to one before.
 
     Args:
-        folder: folder of all that nnU-Net writes; the data set is ``Dataset{id}_{name}`` in its ``nnUNet_raw``.
+        folder: folder for everything that nnU-Net writes; the data set is ``Dataset{id}_{name}`` in its ``nnUNet_raw``.
         dataset_id: 1 to 999, one for each data set in the folder.
         name: letters, digits, ``_`` and ``-``.
         images: uint8 [H, W, 3] or [H, W], tensors uint8 [3, H, W], or what
@@ -100,15 +100,15 @@ def export_dataset(
 
 
 def find_dataset(folder: Path, dataset_id: int) -> str:
-    """Find the name, like ``Dataset001_BREAST``, of what :func:`export_dataset` wrote.
+    """Find the name, like ``Dataset001_BREAST``, of the data set that :func:`export_dataset` wrote.
 
     Raises:
-        ValueError: there is none of this number.
+        ValueError: there is no data set of this number.
     """
-    found = _datasets(folder / RAW, dataset_id)
-    if not found:
+    names = _datasets(folder / RAW, dataset_id)
+    if not names:
         raise ValueError(f"{folder / RAW} has no data set {dataset_id}: call export_dataset first")
-    return found[0]
+    return names[0]
 
 
 def prepared(name: str, image: np.ndarray, channels: int) -> np.ndarray:
@@ -157,7 +157,7 @@ def _check_names(images: Collection[str], labels: Collection[str], test_images: 
 
 
 def _is_grey(name: str, image: np.ndarray) -> bool:
-    """Tell whether an image has one channel, or three that are equal; raise a ValueError if it is none."""
+    """Tell whether an image has one channel, or three that are equal; raise a ValueError if it is no image."""
     if image.dtype != np.uint8 or not image.size or (image.ndim != 2 and image.shape[2:] != (3,)):
         raise ValueError(f"{name} is {image.dtype} {list(image.shape)}: give uint8 [H, W, 3] or [H, W]")
     return image.ndim == 2 or bool((image == image[..., :1]).all())

@@ -1,4 +1,4 @@
-"""What :mod:`medclipsam_utils.weak.nnunet` has done in a process of its own, in which nnU-Net finds its folders.
+"""Train and predict for :mod:`medclipsam_utils.weak.nnunet` in a process of its own, where nnU-Net finds its folders.
 
 ::
 
@@ -31,7 +31,7 @@ PLANS, CONFIGURATION = "nnUNetPlans.json", "2d"
 
 
 def train(folder: Path, fold: str, device: str) -> None:
-    """Train to the end, from the last checkpoint on if there is one (what ``--c`` does in nnU-Net)."""
+    """Train to the end, from the last checkpoint on if there is one, like ``--c`` of nnU-Net."""
     trainer = CyclicTrainer(
         plans={**_json(folder / PLANS), "continue_training": True},
         configuration=CONFIGURATION,
@@ -44,7 +44,7 @@ def train(folder: Path, fold: str, device: str) -> None:
 
 
 def predict(model: Path, fold: str, device: str, images: Path, target: Path, checkpoints: list[str]) -> None:
-    """Write float32 [M, N, H, W], each checkpoint's probabilities of the target in the images in alphabetical order."""
+    """Write float32 [M, N, H, W]: each checkpoint's probabilities of the target, with images in alphabetical order."""
     plans, dataset = PlansManager(_json(model / "plans.json")), _json(model / "dataset.json")
     configuration = plans.get_configuration(CONFIGURATION)
     network = nnUNetTrainer.build_network_architecture(

@@ -1,16 +1,17 @@
 """The learning rate that falls and starts again, so that one training gives several models.
 
-A cycle begins at the peak and falls along a polynomial that stops after a share γ of the cycle. With t steps since the
-cycle began, and T of them in a cycle,
+A cycle begins at the peak and falls along a polynomial that stops after a fraction γ of the cycle. With t steps since
+the cycle began, and T of them in a cycle,
 
     factor = (1 − min(t, γ T) / T)^0.9 .
 
-The first step of a cycle keeps the peak (t = 0). What the last, flat part of a cycle visits are different models of one
-valley; the next peak leaves it for another one (Zhao et al. 2022; section 3.4 of Koleilat et al. 2025).
+The first step of a cycle keeps the peak (t = 0). The last, flat part of a cycle visits different models of one valley;
+the next peak leaves it for another one (Zhao et al. 2022; section 3.4 of Koleilat et al. 2025).
 """
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -18,13 +19,13 @@ GAMMA, EXPONENT = 0.8, 0.9
 
 
 def cyclic_poly(step: int, cycle_length: int, gamma: float = GAMMA, exponent: float = EXPONENT) -> float:
-    """By what the peak learning rate is multiplied, from 0 to 1.
+    """Compute the factor of the peak learning rate, from 0 to 1.
 
     Args:
-        step: from 0, over all cycles.
+        step: number of the step, from 0, over all cycles.
         cycle_length: T, steps in a cycle, 1 or more.
-        gamma: share of the cycle after which the factor stops falling, from 0 to 1.
-        exponent: of the polynomial.
+        gamma: fraction of the cycle after which the factor stops falling, from 0 to 1.
+        exponent: exponent of the polynomial.
 
     Raises:
         ValueError: a number is out of range.
@@ -36,12 +37,12 @@ def cyclic_poly(step: int, cycle_length: int, gamma: float = GAMMA, exponent: fl
 def released_poly(
     step: int, cycle_length: int, n_cycles: int, gamma: float = GAMMA, exponent: float = EXPONENT
 ) -> float:
-    """The factor as the released code computes it: it divides by the length of the *whole* training. For comparison.
+    """Compute the factor as the released code does, for comparison: it divides by the length of the *whole* training.
 
     A cycle of a training of three then falls to about three quarters of its peak, and hardly cycles.
 
     Args:
-        n_cycles: in the training.
+        n_cycles: number of cycles in the training.
         step, cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
     """
     _check(step, cycle_length, gamma)
@@ -52,7 +53,7 @@ class CyclicPolyLR(LRScheduler):
     """:func:`cyclic_poly` as a scheduler of torch: call ``step()`` after each step of the optimizer.
 
     Args:
-        optimizer: its learning rates are the peaks.
+        optimizer: optimizer whose learning rates are the peaks.
         cycle_length, gamma, exponent: as in :func:`cyclic_poly`.
         warm_up: steps at the peak before the first cycle begins, 0 or more.
 
@@ -74,7 +75,8 @@ class CyclicPolyLR(LRScheduler):
         self.cycle_length, self.gamma, self.exponent, self.warm_up = cycle_length, gamma, exponent, warm_up
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the learning rate of each group of parameters."""
         step = max(0, self.last_epoch - self.warm_up)
         factor = cyclic_poly(step, self.cycle_length, self.gamma, self.exponent)
         return [peak * factor for peak in self.base_lrs]
@@ -84,4 +86,4 @@ def _check(step: int, cycle_length: int, gamma: float) -> None:
     if step < 0 or cycle_length < 1:
         raise ValueError(f"step is {step} and cycle_length is {cycle_length}: give 0 or more, and 1 or more")
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma is {gamma}: give a share from 0 to 1")
+        raise ValueError(f"gamma is {gamma}: give a fraction from 0 to 1")

@@ -8,9 +8,9 @@ With M probabilities of the target p_m at a pixel, the ensemble's is their mean 
 
 (The released code adds up −p log p for one class only, which is no entropy.)
 
-Whether a probability may be believed is another question, asked by :func:`reliability`: of the pixels that are target
-with 80 %, are 80 % target? And whether an uncertainty is worth anything, by :func:`risk_coverage`: are the cases that
-are handed to a person first the ones that are wrong? (El-Yaniv & Wiener 2010, Guo et al. 2017.)
+Two more questions come after these. Can you believe a probability? :func:`reliability` asks whether 80 % of the pixels
+that are target with 80 % are target. Is an uncertainty worth anything? :func:`risk_coverage` asks whether the cases
+that are handed to a person first are the ones that are wrong. (Guo et al. 2017, El-Yaniv & Wiener 2010.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..images import Image, image_size
 
 
 def entropy(probability: np.ndarray) -> np.ndarray:
-    """Entropy in bits of target or not, from 0 (sure) to 1 (even).
+    """Compute the entropy in bits of target or not, from 0 (sure) to 1 (even).
 
     Args:
         probability: float, any shape, from 0 to 1.
@@ -43,7 +43,7 @@ def entropy(probability: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class EnsemblePrediction:
-    """What several models say of the same images.
+    """The opinions of several models about the same images.
 
     Attributes:
         members: float32 [M, N, H, W], each model's probability of the target.
@@ -64,7 +64,7 @@ class EnsemblePrediction:
 
     @cached_property
     def probability(self) -> np.ndarray:
-        """float32 [N, H, W], the mean over the models."""
+        """float32 [N, H, W], the mean of the probabilities over the models."""
         return self.members.mean(axis=0)
 
     @property
@@ -74,44 +74,44 @@ class EnsemblePrediction:
 
     @cached_property
     def entropy(self) -> np.ndarray:
-        """float64 [N, H, W], of the mean, in bits."""
+        """float64 [N, H, W], the entropy of the mean, in bits."""
         return entropy(self.probability)
 
     @property
     def variation(self) -> np.ndarray:
-        """float32 [N, H, W], standard deviation over the models."""
+        """float32 [N, H, W], the standard deviation over the models."""
         return self.members.std(axis=0)
 
     @property
     def case_uncertainty(self) -> np.ndarray:
-        """float64 [N], one number an image: its bits of entropy for each pixel that may be target.
+        """float64 [N], one number per image: its bits of entropy for each pixel that may be target.
 
-        The sum of the entropy over the sum of the probability, so that a large target is not uncertain for having a
-        long edge. An image without any probability of the target has 0.
+        It is the sum of the entropy over the sum of the probability, so that a large target does not count as uncertain
+        for its long edge. An image without any probability of the target has 0.
         """
-        bits, mass = self.entropy.sum(axis=(1, 2)), self.probability.sum(axis=(1, 2), dtype=np.float64)
+        bits, mass = self.entropy.sum(axis=(1, 2)), self.probability.sum(axis=(1, 2), dtype=np.float64)  # (N,) each
         return np.divide(bits, mass, out=np.zeros(len(bits)), where=mass > 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How far probabilities may be believed, by bins of probability.
+    """How far you can believe probabilities, by bins of probability.
 
     Attributes:
         predicted: float [B], mean probability of the pixels in each bin; NaN for an empty one.
-        observed: float [B], share of them that is target.
-        share: float [B], of all pixels.
+        observed: float [B], fraction of them that is target.
+        fraction: float [B], fraction of all pixels that is in each bin.
     """
 
     predicted: np.ndarray
     observed: np.ndarray
-    share: np.ndarray
+    fraction: np.ndarray
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of what is observed from what is predicted, from 0 to 1."""
-        filled = self.share > 0
-        return float((self.share[filled] * np.abs(self.observed - self.predicted)[filled]).sum())
+        """Expected calibration error: the mean distance of the observed from the predicted fraction, from 0 to 1."""
+        filled = self.fraction > 0
+        return float((self.fraction[filled] * np.abs(self.observed - self.predicted)[filled]).sum())
 
 
 def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> Reliability:
@@ -120,8 +120,8 @@ def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> R
     Args:
         probability: float, any shape, from 0 to 1.
         truth: bool, of the same shape.
-        bins: of equal width, 1 or more. Most pixels of an image are far from any target, and are easily right: leave
-            them out, for example by ``probability > 0.01``, if the question is how sure the edges are.
+        bins: number of bins of equal width, 1 or more. Most pixels of an image are far from any target, and are easily
+            right: leave them out, for example by ``probability > 0.01``, if you ask how sure the edges are.
 
     Raises:
         ValueError: the shapes differ, there are no pixels, or a number is out of range.
@@ -131,20 +131,20 @@ def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> R
         raise ValueError(f"there are {p.size} probabilities and {y.size} truths: give one of each for every pixel")
     if bins < 1:
         raise ValueError(f"bins is {bins}: give 1 or more")
-    number = np.minimum((p * bins).astype(int), bins - 1)
-    counts, sums, hits = (np.bincount(number, weights, bins) for weights in (None, p, y.astype(float)))
+    number = np.minimum((p * bins).astype(int), bins - 1)  # (pixels,), the bin of each
+    counts, sums, hits = (np.bincount(number, weights, bins) for weights in (None, p, y.astype(float)))  # (bins,) each
     with np.errstate(invalid="ignore"):
         return Reliability(sums / counts, hits / counts, counts / len(p))
 
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """What is gained by leaving the most uncertain cases to a person.
+    """The gain from leaving the most uncertain cases to a person.
 
     Attributes:
-        coverage: float [N], share of the cases that are kept, from 1/N to 1.
+        coverage: float [N], fraction of the cases that are kept, from 1/N to 1.
         score: float [N], their mean score.
-        random: mean score of all, which is what leaving out cases at random gives.
+        random: mean score of all cases, which leaving out cases at random gives on average.
         best: float [N], the mean score if the worst were left out: the best that any uncertainty could do.
     """
 
@@ -154,49 +154,50 @@ class RiskCoverage:
     best: np.ndarray
 
     def at(self, coverage: float) -> float:
-        """Mean score at a coverage, of the smallest number of cases that is at least that."""
+        """Return the mean score of the smallest number of cases that reaches a coverage."""
         return float(self.score[np.searchsorted(self.coverage, coverage - 1e-12)])
 
 
 def risk_coverage(uncertainty: Sequence[float], scores: Sequence[float]) -> RiskCoverage:
-    """Mean score of the most certain cases, from one to all (El-Yaniv & Wiener 2010).
+    """Compute the mean score of the most certain cases, from one to all (El-Yaniv & Wiener 2010).
 
     Args:
         uncertainty: float [N], high is uncertain.
         scores: float [N] of the same cases, for example their DSC.
 
     Raises:
-        ValueError: there are none, or another number of one than of the other.
+        ValueError: there are no cases, or another number of scores than of uncertainties.
     """
-    uncertainty, scores = np.asarray(uncertainty, dtype=float), np.asarray(scores, dtype=float)
-    if uncertainty.shape != scores.shape or scores.ndim != 1 or not len(scores):
-        raise ValueError(
-            f"there are {uncertainty.shape} uncertainties and {scores.shape} scores: give one of each a case"
-        )
-    count = np.arange(1, len(scores) + 1)
-    ordered = scores[np.argsort(uncertainty, kind="stable")]
+    unsure, score = np.asarray(uncertainty, dtype=float), np.asarray(scores, dtype=float)
+    if unsure.shape != score.shape or score.ndim != 1 or not len(score):
+        raise ValueError(f"there are {unsure.shape} uncertainties and {score.shape} scores: give one of each per case")
+    count = np.arange(1, len(score) + 1)
+    surest_first, best_first = score[np.argsort(unsure, kind="stable")], -np.sort(-score)
     return RiskCoverage(
-        count / len(scores), np.cumsum(ordered) / count, float(scores.mean()), np.cumsum(-np.sort(-scores)) / count
+        coverage=count / len(score),
+        score=np.cumsum(surest_first) / count,
+        random=float(score.mean()),
+        best=np.cumsum(best_first) / count,
     )
 
 
-def triage(names: Sequence[str], uncertainty: Sequence[float], share: float = 0.2) -> list[str]:
-    """The names of the most uncertain cases, the most uncertain first: what a person should look at.
+def triage(names: Sequence[str], uncertainty: Sequence[float], fraction: float = 0.2) -> list[str]:
+    """List the cases that a person should look at: the most uncertain ones, the most uncertain first.
 
     Args:
-        names: of N cases.
+        names: names of N cases.
         uncertainty: float [N], high is uncertain.
-        share: how many of them, from 0 to 1; rounded up.
+        fraction: fraction of the cases to list, from 0 to 1; their number is rounded up.
 
     Raises:
-        ValueError: another number of names than of uncertainties, or a share out of range.
+        ValueError: another number of names than of uncertainties, or a fraction out of range.
     """
     if len(names) != len(uncertainty):
-        raise ValueError(f"there are {len(names)} names for {len(uncertainty)} uncertainties: give one a case")
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}: give a number from 0 to 1")
+        raise ValueError(f"there are {len(names)} names for {len(uncertainty)} uncertainties: give one per case")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}: give a number from 0 to 1")
     order = np.argsort(-np.asarray(uncertainty, dtype=float), kind="stable")
-    return [names[number] for number in order[: int(np.ceil(share * len(names)))]]
+    return [names[number] for number in order[: int(np.ceil(fraction * len(names)))]]
 
 
 def one_size(images: Iterable[Image]) -> tuple[int, int]:

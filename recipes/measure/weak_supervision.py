@@ -252,7 +252,7 @@ def _judged(prediction: EnsemblePrediction, truth: Sequence[np.ndarray]) -> dict
         near = prediction.probability > NEAR
         curve = reliability(probability[near], outlines[near])
         found[f"reliability, {name}"] = {
-            "predicted": short(curve.predicted), "observed": short(curve.observed), "share": short(curve.share),
+            "predicted": short(curve.predicted), "observed": short(curve.observed), "share": short(curve.fraction),
             "ECE": round(curve.ece, 4),
         }  # fmt: skip
     found["uncertainty"] = short(prediction.case_uncertainty)

@@ -100,9 +100,9 @@ class TestUncertainty:
         """Two bins: of two pixels at 0.2 none is target, of two at 0.8 one is; ECE = ½ · 0.2 + ½ · 0.3."""
         found = reliability(np.array([0.2, 0.2, 0.8, 0.8]), np.array([False, False, True, False]), bins=2)
         assert found.predicted.tolist() == [0.2, 0.8] and found.observed.tolist() == [0, 0.5]
-        assert found.share.tolist() == [0.5, 0.5] and found.ece == pytest.approx(0.25)
+        assert found.fraction.tolist() == [0.5, 0.5] and found.ece == pytest.approx(0.25)
         sure = reliability(np.array([0.0, 1.0]), np.array([False, True]), bins=3)
-        assert sure.ece == 0 and np.isnan(sure.predicted[1]) and sure.share.tolist() == [0.5, 0, 0.5]
+        assert sure.ece == 0 and np.isnan(sure.predicted[1]) and sure.fraction.tolist() == [0.5, 0, 0.5]
         with pytest.raises(ValueError, match="there are 2 probabilities and 1 truths"):
             reliability(np.zeros(2), np.zeros(1, bool))
         with pytest.raises(ValueError, match="bins is 0"):
@@ -121,16 +121,16 @@ class TestUncertainty:
         assert found.at(0.5) == found.at(2 / 3) == pytest.approx(0.8) and found.at(1.0) == pytest.approx(0.6)
         useless = risk_coverage([0.9, 0.1, 0.5], [1.0, 0.2, 0.6])
         assert useless.score[0] == pytest.approx(0.2) and useless.best[0] == 1
-        with pytest.raises(ValueError, match="give one of each a case"):
+        with pytest.raises(ValueError, match="give one of each per case"):
             risk_coverage([0.1], [1.0, 0.5])
 
     def test_triage_lists_the_most_uncertain_first(self):
-        assert triage(["a", "b", "c", "d", "e"], [0.1, 0.9, 0.5, 0.9, 0.2], share=0.5) == ["b", "d", "c"]
-        assert triage(["a"], [0.1], share=0) == [] and triage([], [], share=1) == []
+        assert triage(["a", "b", "c", "d", "e"], [0.1, 0.9, 0.5, 0.9, 0.2], fraction=0.5) == ["b", "d", "c"]
+        assert triage(["a"], [0.1], fraction=0) == [] and triage([], [], fraction=1) == []
         with pytest.raises(ValueError, match="2 names for 1 uncertainties"):
             triage(["a", "b"], [0.1])
-        with pytest.raises(ValueError, match="share is 2"):
-            triage(["a"], [0.1], share=2)
+        with pytest.raises(ValueError, match="fraction is 2"):
+            triage(["a"], [0.1], fraction=2)
 
 
 class TestPseudoLabels:

@@ -23,7 +23,7 @@ from medclipsam_utils.weak.schedule import cyclic_poly
 
 
 class CyclicTrainer(nnUNetTrainer):
-    """Trains in cycles, and writes ``checkpoint_c{cycle}_e{epoch}.pth`` after each of the last epochs of a cycle.
+    """nnU-Net's trainer in cycles; it writes ``checkpoint_c{cycle}_e{epoch}.pth`` after each of the last epochs of one.
 
     Cycles, and epochs within a cycle, count from 0. The files hold the network's weights and what nnU-Net's predict
     commands ask for, no state of the optimizer. ``checkpoint_latest.pth``, from which ``--c`` goes on, is nnU-Net's
@@ -71,12 +71,12 @@ class CyclicTrainer(nnUNetTrainer):
 
 
 class EpochSchedule:
-    """What nnU-Net asks of a schedule: that it sets the learning rate of an epoch.
+    """A schedule of the form that nnU-Net asks for: it sets the learning rate of an epoch.
 
     Args:
-        optimizer: whose rates are set.
+        optimizer: optimizer whose rates are set.
         peak: rate at the start of each cycle.
-        cycle_epochs: length of a cycle.
+        cycle_epochs: epochs in a cycle.
     """
 
     def __init__(self, optimizer: Optimizer, peak: float, cycle_epochs: int):
