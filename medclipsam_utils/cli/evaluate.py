@@ -1,4 +1,4 @@
-"""``medclipsam evaluate``: a folder of masks against a folder of references."""
+"""``medclipsam evaluate``: compare a folder of masks with a folder of references."""
 
 from __future__ import annotations
 

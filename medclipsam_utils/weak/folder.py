@@ -40,7 +40,7 @@ class TrainingFolder:
         return self._checkpoints.load(device)
 
     def begin(self, snapshots: Sequence[dict[str, Tensor]]) -> None:
-        """Write the settings, and those of the models kept so far whose files are missing."""
+        """Write the settings, and the models kept so far whose files are missing."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / SETTINGS, self.settings)
         for number, weights in enumerate(snapshots):

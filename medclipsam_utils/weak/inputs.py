@@ -88,6 +88,6 @@ def _shrunk(mask: np.ndarray, size: int) -> Tensor:
 
 
 def _resized(values: np.ndarray, size: int) -> Tensor:
-    """Bring float32 [H, W] to [1, S, S]; each new pixel is the mean of those that it replaces."""
+    """Resize float32 [H, W] to [1, S, S], bilinearly and without aliasing."""
     pixels = torch.from_numpy(values)[None, None]  # (1, 1, H, W)
     return functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0]
