@@ -20,9 +20,9 @@ book: $(VENV)/.installed _build/.look ## build the site from the stored outputs 
 test: lint unit notebooks-test site ## the gate: lint, unit tests, every notebook, the site in a browser
 	@echo && echo "Everything passed: lint, unit tests, notebooks, site."
 
-lint: $(VENV)/.installed ## style and spelling
+lint: $(VENV)/.installed ## style, spelling and types
 	@echo "== Lint =="
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/typos
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/typos && $(BIN)/python -m mypy
 
 unit: $(VENV)/.installed ## the unit tests
 	@echo "== Unit tests =="

@@ -26,7 +26,7 @@ from .segmenter import Segmenter
 
 MASKS, OVERLAYS, RECORDS, QUESTION = "masks", "overlays", "records", "question.json"
 RESULTS, FAILURES = "results.csv", "failures.csv"
-RESULT_COLUMNS = ("file", "mask", "task", "text", "share_of_image", "area_mm2", "p_value", "present")
+RESULT_COLUMNS = ("file", "mask", "task", "text", "share_of_image", "area_mm2", "p_value", "present", "reason")
 FAILURE_COLUMNS = ("file", "error")
 
 
@@ -100,23 +100,23 @@ def segment_folder(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: give 1 or more")
     segmenter.questions.ask([], text, task)  # raises, if they are wrong, before anything is written
-    pictures = _pictures(source, target)
+    images = _images(source, target)
     with joined(segmenter.clip.device) as processes:
         if processes.first:
             _claim(target, _question(segmenter, text, task))
         processes.wait()
         records = Records(target / RECORDS, processes.rank)
         known = records.read()
-        mine = list(pictures)[processes.rank :: processes.count]
+        mine = list(images)[processes.rank :: processes.count]
         todo = [name for name in mine if not _settled(known.get(name), source / name, target, retry)]
         try:
             quiet = not (progress and processes.first)
             with tqdm(total=len(mine), initial=len(mine) - len(todo), disable=quiet, unit="file") as bar:
                 for start in range(0, len(todo), batch_size):
                     batch = todo[start : start + batch_size]
-                    alike = [name for name in batch if pictures[name]]
+                    alike = [name for name in batch if images[name]]
                     for name in alike:
-                        records.append(_failure(name, _state(source / name), _shares_stem(pictures[name])))
+                        records.append(_failure(name, _state(source / name), _shares_stem(images[name])))
                     names = [name for name in batch if name not in alike]
                     for record in _segment(segmenter, source, target, names, text, task, overlays):
                         records.append(record)
@@ -124,7 +124,7 @@ def segment_folder(
             processes.wait()
         finally:
             known = records.read()
-            looked_at = [known[name] for name in pictures if name in known]
+            looked_at = [known[name] for name in images if name in known]
             done, failed = ([record for record in looked_at if record[key]] for key in ("mask", "error"))
             if processes.first:
                 for name, columns, rows in ((RESULTS, RESULT_COLUMNS, done), (FAILURES, FAILURE_COLUMNS, failed)):
@@ -132,19 +132,19 @@ def segment_folder(
     return FolderResult(len(done), len(failed), len(todo), target / RESULTS, target / FAILURES)
 
 
-def _pictures(source: Path, target: Path) -> dict[str, str]:
-    """Names of the pictures, relative to the folder, in alphabetical order; what is in ``target`` is none.
+def _images(source: Path, target: Path) -> dict[str, str]:
+    """List the images by their names relative to the folder, in alphabetical order; what is in ``target`` is none.
 
-    The value is the name of an earlier picture in the same folder with the same stem, whose mask would have the same
+    The value is the name of an earlier image in the same folder with the same stem, whose mask would have the same
     name; empty if there is none.
     """
     first: dict[str, str] = {}
-    pictures = {}
+    images = {}
     for name in image_names(source, ignore=target):
         mask = _partner(name, MASKS, "")
-        pictures[name] = first.get(mask, "")
+        images[name] = first.get(mask, "")
         first.setdefault(mask, name)
-    return pictures
+    return images
 
 
 def _question(segmenter: Segmenter, text: Text | None, task: str | Task | None) -> dict[str, Any]:
@@ -206,38 +206,38 @@ def _segment(
     overlays: bool,
 ) -> Iterator[Record]:
     """Read, segment and write a batch; a record of each file once its mask is there, or why it is not."""
-    pictures: dict[str, MedicalImage] = {}
+    images: dict[str, MedicalImage] = {}
     states = {name: _state(source / name) for name in names}
     for name in names:
         try:
-            pictures[name] = read_image(source / name)
+            images[name] = read_image(source / name)
         except ValueError as error:  # an ImageError is one
             yield _failure(name, states[name], error)
-    found = _attempt(segmenter, list(pictures.values()), text, task)
-    for (name, picture), answer in zip(pictures.items(), found, strict=True):
+    found = _attempt(segmenter, list(images.values()), text, task)
+    for (name, image), answer in zip(images.items(), found, strict=True):
         if isinstance(answer, Exception):
             yield _failure(name, states[name], answer)
             continue
-        mask = _partner(name, MASKS, ".nii.gz" if picture.volume is not None else ".png")
+        mask = _partner(name, MASKS, ".nii.gz" if image.volume is not None else ".png")
         (target / mask).parent.mkdir(parents=True, exist_ok=True)
-        write_mask(target / mask, answer.mask, like=picture)
+        write_mask(target / mask, answer.mask, like=image)
         if overlays:
             path = target / _partner(name, OVERLAYS, ".png")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(answer.overlay()).save(path)
-        yield {"state": states[name], "error": "", **_row(name, mask, answer, picture)}
+        yield {"state": states[name], "error": "", **_row(name, mask, answer, image)}
 
 
 def _attempt(
-    segmenter: Segmenter, pictures: Sequence[MedicalImage], text: Text | None, task: str | Task | None
+    segmenter: Segmenter, images: Sequence[MedicalImage], text: Text | None, task: str | Task | None
 ) -> list[Segmentation | Exception]:
-    """Answers, or for each picture why there is none: if they fail together, they are tried one by one."""
+    """Answers, or for each image why there is none: if they fail together, they are tried one by one."""
     try:
-        return list(segmenter.segment_batch(pictures, text, task=task))
+        return list(segmenter.segment_batch(images, text, task=task))
     except Exception as error:  # whatever it is, the other files must not suffer from it
-        if len(pictures) == 1:
+        if len(images) == 1:
             return [error]
-        return [answer for picture in pictures for answer in _attempt(segmenter, [picture], text, task)]
+        return [answer for image in images for answer in _attempt(segmenter, [image], text, task)]
 
 
 def _partner(name: str, folder: str, extension: str) -> str:
@@ -253,8 +253,8 @@ def _failure(name: str, state: list[int], error: Exception) -> Record:
     return {"file": name, "state": state, "mask": "", "error": str(error) or type(error).__name__}
 
 
-def _row(name: str, mask: str, found: Segmentation, picture: MedicalImage) -> Record:
-    spacing = picture.spacing_mm
+def _row(name: str, mask: str, found: Segmentation, image: MedicalImage) -> Record:
+    spacing = image.spacing_mm
     return {
         "file": name,
         "mask": mask,
@@ -264,4 +264,5 @@ def _row(name: str, mask: str, found: Segmentation, picture: MedicalImage) -> Re
         "area_mm2": "" if spacing is None else round(int(found.mask.sum()) * spacing[0] * spacing[1], 2),
         "p_value": "" if found.p_value is None else round(found.p_value, 4),
         "present": {True: "yes", False: "no", None: "unknown"}[found.present],
+        "reason": found.presence.reason,
     }
