@@ -106,9 +106,9 @@ def tissue_shares(
         where: the window.
     """
     inside = np.clip(0.5 - hull[where], 0, 1)
-    sampled = sample_tissue(points[(slice(None), *where)].reshape(3, -1))
+    sampled = sample_tissue(points[:, where[0], where[1]].reshape(3, -1))
     grey, white, fluid, near = sampled.reshape(len(CHANNELS), *inside.shape)
-    coarse, fine = matter.folds[(slice(None), *where)]
+    coarse, fine = matter.folds[:, where[0], where[1]]
     ventricles = fluid * np.clip(5 * near - 0.7, 0, 1)
     fluid = np.maximum(1 - grey - white - 0.12, fluid)  # beyond the template's brain there is fluid too
     threshold = matter.sulci + (matter.ventricles - matter.sulci) * np.minimum(3 * ventricles, 1)
@@ -155,7 +155,7 @@ def paint_vessels(bodies: Bodies, shares: Shares, depth: np.ndarray, matter: Mat
         matter: the person.
     """
     canvas, where = bodies.canvas, shares.where
-    x, y, z = bodies.points[(slice(None), *where)]
+    x, y, z = bodies.points[:, where[0], where[1]]
     depth, fine = depth[where], matter.folds[1][where]
     canvas.paint(0.7 * np.clip(1.2 - np.abs(depth + 0.6), 0, 1), "dura", where)
     falx = np.clip(1.1 - np.abs(x) / 0.8, 0, 1) * np.clip((z + 0.35 * y - 8) / 5, 0, 1) * np.clip(depth / 10 + 4, 0, 1)
