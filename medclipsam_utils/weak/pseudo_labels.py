@@ -41,17 +41,17 @@ class PseudoLabels:
         empty = sum(not mask.any() for mask in self.masks)
         return f"PseudoLabels({len(self.masks)} masks; empty: {empty}, reported absent: {int((~self.present).sum())})"
 
-    def trusted(self, share: float = 0.8) -> np.ndarray:
+    def trusted(self, fraction: float = 0.8) -> np.ndarray:
         """Choose the labels to train on: their numbers in ascending order, int [K].
 
-        Of those whose target is reported present, so many with the highest agreement that they are at most ``share`` of
-        all; empty masks are left out.
+        They have the highest agreement of those whose target is not reported absent, and are at most ``fraction`` of
+        all labels; empty masks are left out.
 
         Raises:
-            ValueError: share is out of range, or no label is left.
+            ValueError: fraction is out of range, or no label is left.
         """
-        if not 0 < share <= 1:
-            raise ValueError(f"share is {share}: give a number above 0, up to 1")
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction is {fraction}: give a number above 0, up to 1")
         usable = np.flatnonzero(self.present & np.array([mask.any() for mask in self.masks], dtype=bool))
         if not len(usable):
             raise ValueError(
@@ -59,7 +59,7 @@ class PseudoLabels:
                 "the images and the text"
             )
         best = usable[np.argsort(-self.agreement[usable], kind="stable")]
-        return np.sort(best[: max(1, int(share * len(self.masks)))])
+        return np.sort(best[: max(1, int(fraction * len(self.masks)))])
 
 
 def make_pseudo_labels(

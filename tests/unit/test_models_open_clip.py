@@ -11,13 +11,17 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import BertConfig
 
+from medclipsam_utils import Segmenter, Task, load_sam, read_image
+from medclipsam_utils.cli import main
 from medclipsam_utils.finetune import FinetuneConfig, finetune
 from medclipsam_utils.losses import DHNNCELoss
 from medclipsam_utils.models import ModelError, load_clip, save_clip
 from medclipsam_utils.models.hub import BIOMEDCLIP
+from medclipsam_utils.settings import ANY, SETTINGS, read_task, settings_for
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "brain", "tumor", "##s", "in", "the")
 PUBMEDBERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
@@ -111,6 +115,44 @@ def test_biomedclip_in_its_real_size(models_folder, tmp_path):
     assert clip.encode_text([]).shape == clip.encode_image([]).shape == (0, 512)
     own = clip.model.state_dict()
     assert all(torch.equal(own[name], weights[name]) for name in own)
+
+    quick = SETTINGS["biomedclip"][ANY].changed({"samples": 1})
+    segmenter = Segmenter(clip, load_sam("tiny"), {ANY: quick})
+    polyp = Task("polyp", "colonoscopy", "colon polyp", {"P0": "a colon polyp"}, settings={"visual_prompt": "both"})
+    for answer in (segmenter.segment(image(), "colon polyp"), segmenter.segment(image(), task=polyp)):
+        assert answer.mask.shape == (50, 90) and answer.presence.reason
+    assert settings_for(clip) == SETTINGS["biomedclip"][ANY]
+
+
+def test_any_target_with_a_model_in_a_folder(small, tmp_path, monkeypatch, capsys):
+    """From Python and from the command line: words alone, a task in a file, its calibration, and a folder."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for number in range(20):
+        Path("normal").mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(f"normal/{number}.png")
+    Path("polyp.toml").write_text(
+        'target = "colon polyp"\nmodality = "colonoscopy"\ncalibration = "polyp.safetensors"\n'
+        '[prompts]\nP0 = ["colon polyp", "a polyp of the colon"]\n[settings]\nsamples = 1\nvisual_prompt = "point"\n'
+    )
+    model = ["--clip", str(small[0])]
+    assert main(["calibrate", "normal", "-o", "polyp.safetensors", *model]) == 0
+    assert main(["segment", "normal/0.png", "a colon polyp", "-o", "words.png", *model]) == 0
+    assert "'a colon polyp', no known target" in capsys.readouterr().out
+    assert main(["segment", "normal/0.png", "--task", "polyp.toml", *model]) == 0
+    printed = capsys.readouterr()
+    assert "as polyp" in printed.out and "against images without it" in printed.out and Path("0_polyp.png").is_file()
+    assert "no target that the small CLIP" not in printed.err
+    assert main(["folder", "normal", "out", "--task", "polyp.toml", "--quiet", *model]) == 0
+    assert Path("out/results.csv").read_text().count(",polyp,") == 20
+
+    clip = load_clip(small[0])
+    task = read_task("polyp.toml")
+    answer = Segmenter(clip, load_sam("tiny")).segment(read_image("normal/0.png"), task=task)
+    assert answer.present is not None and len(answer.points) == 1
+    clip.model.logit_scale.data += 1
+    changed = Segmenter(clip, load_sam("tiny")).segment(read_image("normal/0.png"), task=task)
+    assert changed.present is None and "was made with other weights" in changed.presence.reason
 
 
 def test_a_fine_tuned_model_is_saved_as_a_folder_that_loads(small, tmp_path):

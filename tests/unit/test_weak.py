@@ -176,7 +176,7 @@ class TestPseudoLabels:
         assert labels.trusted(0.4).tolist() == [0, 2] and labels.trusted(1.0).tolist() == [0, 1, 2]
         assert labels.trusted(0.01).tolist() == [0]
         assert repr(labels) == "PseudoLabels(5 masks; empty: 1, reported absent: 1)"
-        with pytest.raises(ValueError, match="share is 0"):
+        with pytest.raises(ValueError, match="fraction is 0"):
             labels.trusted(0)
         with pytest.raises(ValueError, match="of 1 labels none is left: all are empty"):
             PseudoLabels((empty,), np.array([0.9]), np.array([True])).trusted()
