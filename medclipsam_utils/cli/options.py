@@ -67,12 +67,13 @@ def load_task(name: str | None) -> Task | None:
 
 
 def load_clip_of(options: argparse.Namespace) -> Clip:
-    """Load the CLIP of the options; says so where it knows simulated images only."""
+    """Load the CLIP of the options, and say so where it knows simulated images only."""
     from .. import load_clip
 
+    clip = load_clip(options.clip or PROFILES[options.profile][0], device=device(options.device))
     if options.profile == "tiny":
         print(f"medclipsam: {NOTICE}", file=sys.stderr)
-    return load_clip(options.clip or PROFILES[options.profile][0], device=device(options.device))
+    return clip
 
 
 def segmenter(options: argparse.Namespace, task: Task | None) -> tuple[Segmenter, Task | None]:

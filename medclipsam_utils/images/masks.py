@@ -13,7 +13,6 @@ from PIL import Image
 
 from .errors import image_error
 from .medical_image import MedicalImage
-from .nifti import mask_volume
 from .reading import read_image
 
 _IMAGE_FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -61,6 +60,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: MedicalImage) ->
         if like.volume is None:
             reason = f"{like.path.name} is {like.format}, so there is no volume for its mask"
             raise image_error(path, reason, "Use the extension .png")
+        from .nifti import mask_volume  # a mask in a picture needs no nibabel
+
         content = mask_volume(mask, like.volume)
         if name.endswith(".gz"):
             content = gzip.compress(content, compresslevel=6, mtime=0)

@@ -1,4 +1,7 @@
-"""Reading an image: what a file is follows from its first bytes, and each format has a reader of its own."""
+"""Reading an image: what a file is follows from its first bytes, and each format has a reader of its own.
+
+A reader, and the library that it stands on, is imported when a file of its kind is read.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,10 @@ import os
 from pathlib import Path
 from typing import SupportsIndex
 
-from .dicom import read_dicom
 from .errors import decoding, image_error
 from .formats import sniff
 from .intensity import check_window
 from .medical_image import MedicalImage
-from .nifti import read_nifti
-from .raster import read_raster
 from .volume import PLANES
 
 
@@ -68,10 +68,18 @@ def read_image(
     if kind == "NIfTI":
         if frame is not None:
             raise image_error(path, "a NIfTI volume has slices, not frames", "Use plane= and slice_index=")
+        from .nifti import read_nifti
+
         return read_nifti(path, window, plane, slice_index)
     if plane is not None or slice_index is not None:
         raise image_error(path, f"plane= and slice_index= are for NIfTI, this is {kind}", "Use frame= instead")
-    return read_dicom(path, window, frame) if kind == "DICOM" else read_raster(path, kind, window, frame)
+    if kind == "DICOM":
+        from .dicom import read_dicom
+
+        return read_dicom(path, window, frame)
+    from .raster import read_raster
+
+    return read_raster(path, kind, window, frame)
 
 
 def _index(path: Path, name: str, value: SupportsIndex | None) -> int | None:

@@ -7,10 +7,12 @@ anterior, z to superior: RAS+) decide which voxel axis is which, without resampl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import nibabel
 import numpy as np
-from nibabel.arrayproxy import ArrayLike
+
+if TYPE_CHECKING:
+    from nibabel.arrayproxy import ArrayLike
 
 PLANES = {"axial": (1, 0, 2), "coronal": (2, 0, 1), "sagittal": (2, 1, 0)}
 """For each plane the axes of RAS+ that run along an image's columns (downwards), along its rows, and across it."""
@@ -72,6 +74,8 @@ def image_axes(affine: np.ndarray, plane: str) -> tuple[tuple[int, bool], tuple[
 
     ``affine`` is float64 [4, 4]; a singular one gives a ValueError.
     """
+    import nibabel
+
     orientation = nibabel.io_orientation(affine)  # for each voxel axis: its axis of RAS+, and +1 or -1
     voxel_axes = [int(np.flatnonzero(orientation[:, 0] == axis).item()) for axis in PLANES[plane]]
     down, right, across = ((axis, bool(orientation[axis, 1] > 0)) for axis in voxel_axes)

@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.segmentation import mark_boundaries
 
 from ..visual_prompts import Points
 from .presence import Presence
@@ -83,5 +82,7 @@ class Segmentation:
 
     def overlay(self) -> np.ndarray:
         """Draw the outline of the mask into the image, in the image's own size: uint8 [H, W, 3]."""
+        from skimage.segmentation import mark_boundaries
+
         marked = mark_boundaries(self.image, self.mask, color=(1, 0.6, 0), mode="inner")
         return np.rint(255 * marked).astype(np.uint8)

@@ -260,6 +260,28 @@ def test_help_is_there_for_every_command_and_needs_no_torch():
             cli.main([command, "--help"])
 
 
+def test_a_mask_of_a_picture_imports_nothing_that_it_does_not_use(tmp_path):
+    Image.fromarray(simulate("brain_mri", 3, size=64).image).save(tmp_path / "a.png")
+    unused = (
+        "matplotlib",
+        "seaborn",
+        "nibabel",
+        "pydicom",
+        "sklearn",
+        "pytorch_grad_cam",
+        "nilearn",
+        "pandas",
+        "monai",
+    )
+    program = (
+        "import sys; from medclipsam_utils.cli import main; "
+        "assert main(['segment', 'a.png', 'brain tumour', '-o', 'mask.png']) == 0; "
+        f"assert not [name for name in {unused} if name in sys.modules]"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
+    assert answer.returncode == 0 and (tmp_path / "mask.png").is_file(), answer.stderr
+
+
 def test_each_process_of_torchrun_has_its_own_gpu(monkeypatch):
     assert device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")

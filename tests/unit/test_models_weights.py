@@ -18,6 +18,7 @@ from medclipsam_utils.models.loading import SHIPPED
 from medclipsam_utils.models.sam import TINY
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
 from medclipsam_utils.models.tiny_sam import build_tiny_sam
+from medclipsam_utils.pipeline.presence import SHIPPED as SHIPPED_CALIBRATION
 
 VOCABULARY = ("a", "brain", "tumour")
 SHIPPED_FILES = (*SHIPPED.values(), TINY)
@@ -179,7 +180,7 @@ def test_the_listing_is_read_as_sha256sum_writes_it(tmp_path, monkeypatch):
 
 def test_the_package_has_all_files_and_no_others():
     present = {path.name for path in weights.FOLDER.iterdir()} - {"SHA256SUMS"}
-    assert present == set(weights.checksums()) == set(SHIPPED_FILES)
+    assert present == set(weights.checksums()) == {*SHIPPED_FILES, SHIPPED_CALIBRATION}
     assert sum((weights.FOLDER / name).stat().st_size for name in present) <= 25e6
 
 
@@ -206,5 +207,5 @@ def test_names_that_do_not_exist():
     import medclipsam_utils
 
     for module in (medclipsam_utils, medclipsam_utils.models):
-        with pytest.raises(AttributeError, match=r"has no attribute 'load_clpi'"):
+        with pytest.raises(AttributeError, match=r"attribute load_clpi"):
             module.load_clpi  # noqa: B018

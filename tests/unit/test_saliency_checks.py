@@ -202,7 +202,7 @@ class TestPresence:
         test = calibrate_presence(Bright(), "left", "right", self.images(*range(10)))
         with pytest.raises(ValueError, match=r"alpha is 0\.05 with 10 images without the target: give 19 or more"):
             test.present(np.zeros(1))
-        with pytest.raises(ValueError, match="give a share between 0 and 1"):
+        with pytest.raises(ValueError, match="give a fraction from 0 to 1"):
             test.present(np.zeros(1), alpha=1.5)
 
     def test_of_the_small_clip(self):
