@@ -29,9 +29,8 @@ def segment(
     Args:
         clip: the CLIP that reads the words and the images.
         sam: the SAM that draws the outline.
-        images: B of them, of any sizes, as :meth:`~medclipsam_utils.models.Clip.preprocess` takes
-            them.
-        questions: B of them, as :class:`~medclipsam_utils.pipeline.Questions` makes them of words.
+        images: B of them, of any kind and size.
+        questions: one per image: what is asked, and with which settings it is answered.
 
     Yields:
         B answers in order; until the next one, SAM has the image of the last one embedded. A mask
@@ -45,10 +44,14 @@ def segment(
         pixels, settings = pixels_of(image), question.settings  # (H, W, 3) uint8
 
         # 2. Saliency → coarse mask: its highest values, as the components that fit the target.
-        coarse = coarse_mask(
-            saliency, question.n_structures, min_fraction=settings.min_component_fraction,
-            method=settings.binarize, clusters=settings.clusters, image=pixels,
-        )  # (H, W) bool  # fmt: skip
+        coarse = coarse_mask(  # (H, W) bool
+            saliency,
+            question.n_structures,
+            min_fraction=settings.min_component_fraction,
+            method=settings.binarize,
+            clusters=settings.clusters,
+            image=pixels,
+        )
 
         # 3. Coarse mask → visual prompts: a box around each component, points on it, or both.
         boxes, points = np.zeros((0, 4), np.float32), []
@@ -66,7 +69,5 @@ def segment(
                 embed(sam, pixels)
                 mask = predict_mask(sam, *given, vote=settings.vote)
 
-        yield Segmentation(
-            mask, saliency, coarse, boxes, tuple(points),
-            question.text, question.task_name, question.presence, pixels,
-        )  # fmt: skip
+        steps = saliency, coarse, boxes, tuple(points)
+        yield Segmentation(mask, *steps, question.text, question.task_name, question.presence, pixels)
