@@ -35,6 +35,8 @@ from medclipsam_utils.saliency import (
 from medclipsam_utils.saliency.towers import untouched
 from medclipsam_utils.settings import M2IB, SETTINGS, Settings
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_autocast_cpu_enabled")
+
 TEXT = "a brain tumour"
 FEW = {"layer": 1, "beta": 0.1, "steps": 2, "samples": 2}
 IMAGES = [np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8) for seed in range(2)]
@@ -95,7 +97,7 @@ CONTEXTS = {
 def settings_of_torch():
     """What a caller may have switched on."""
     return (
-        torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
+        torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_cpu_enabled(),
         torch.get_default_dtype(), torch.empty(0).device,
     )  # fmt: skip
 
