@@ -51,7 +51,7 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)  # a text, for torch 2.2
     except RuntimeError:  # a file in torch's older format cannot be mapped into memory
         return torch.load(path, map_location="cpu", weights_only=True)
 
