@@ -73,7 +73,7 @@ def _names_own(sentence: str, task: Task) -> bool:
     words, target = _words(sentence), set(_words(task.target)) - SMALL
     if tuple(words) in {tuple(_words(each)) for each in _sentences(task)}:
         return True
-    return target <= set(words) and not DENYING & set(words)
+    return bool(target) and target <= set(words) and not DENYING & set(words)
 
 
 def _named(sentence: str) -> Iterable[str]:

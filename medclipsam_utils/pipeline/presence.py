@@ -249,7 +249,9 @@ def _calibration(clip: Clip, task: Task, width: int) -> Calibration | str:
     if task.calibration is not None:
         path = Path(task.calibration)
         several = _loaded(path, path.stat().st_mtime_ns if path.exists() else 0)
-        known = several.get(task.name) or next(iter(several.values()))
+        if task.name not in several and len(several) != 1:
+            raise ValueError(f"{path} has calibrations for {', '.join(several)}, and none for {task.name!r}")
+        known = several[task.name] if task.name in several else next(iter(several.values()))
         lacking = f"{path.name} was made with other weights than those of {clip.name}: calibrate again"
     else:
         known = _loaded(shipped(SHIPPED), 0).get(task.name) if is_known(task) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -95,19 +95,22 @@ class Settings:
         """Copy these settings with some of them changed.
 
         Args:
-            changes: new values by the names of these settings, or of those of ``saliency``, such as ``"layer"``.
+            changes: new values by the names of these settings, or of those of ``saliency``, such as ``"layer"``. A
+                ``saliency`` that is no dataclass is kept as it is.
 
         Raises:
             ValueError: a name is unknown, or a value does not fit; the message has the name and the choices.
         """
         own = {each.name for each in fields(self)} - {"saliency"}
-        inner = {each.name for each in fields(self.saliency)} - own  # type: ignore[arg-type]
+        inner: set[str] = {each.name for each in fields(self.saliency)} - own if is_dataclass(self.saliency) else set()
         for name in changes:
             if name not in own | inner:
                 raise ValueError(f"there is no setting {name!r}: choose from {', '.join(sorted(own | inner))}")
         for name, value in changes.items():
             _check_kind(name, getattr(self if name in own else self.saliency, name), value)
-        saliency = replace(self.saliency, **{k: v for k, v in changes.items() if k in inner})  # type: ignore[type-var]
+        saliency: Any = self.saliency
+        if any(name in inner for name in changes):
+            saliency = replace(saliency, **{name: value for name, value in changes.items() if name in inner})
         return replace(self, saliency=saliency, **{name: value for name, value in changes.items() if name in own})
 
 

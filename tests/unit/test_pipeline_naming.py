@@ -106,3 +106,5 @@ def test_targets_of_your_own_come_first():
     assert names("lungs and their lobes", own) == names("lobes", own) == ["lobes"]
     assert names("no colon polyp", own) == names("polyp", own) == []
     assert names("lungs", own) == [XRAY, CT] and names("brain tumour", own) == [BRAIN]
+    vague = Task("vague", "", "this one", {"P0": "this one"})  # a target of small words alone is in no other text
+    assert names("lungs", [vague]) == [XRAY, CT] and names("this one", [vague]) == ["vague"]

@@ -10,8 +10,9 @@ import torch
 from safetensors.numpy import save_file
 
 from medclipsam_utils.models import load_clip
+from medclipsam_utils.models.weights import shipped
 from medclipsam_utils.pipeline import Questions, calibrate
-from medclipsam_utils.pipeline.presence import fingerprints, load_calibrations
+from medclipsam_utils.pipeline.presence import SHIPPED, fingerprints, load_calibrations
 from medclipsam_utils.results import load_results
 from medclipsam_utils.saliency import mean_features
 from medclipsam_utils.simulate import FINDINGS, simulate
@@ -157,6 +158,11 @@ class TestCalibration:
         (tmp_path / "mine.safetensors").write_bytes(b"nothing")
         with pytest.raises(ValueError, match=r"mine\.safetensors is damaged"):
             presences(clip, normal[:1], None, task)
+        for_others = dataclasses.replace(
+            task, calibration=shipped(SHIPPED)
+        )  # of four targets, and this is none of them
+        with pytest.raises(ValueError, match=r"has calibrations for breast_ultrasound, .* and none for 'mine'"):
+            presences(clip, normal[:1], None, for_others)
         save_file({"a": np.zeros(1)}, tmp_path / "other.safetensors")
         with pytest.raises(ValueError, match=r"other\.safetensors is no calibration"):
             presences(clip, normal[:1], None, dataclasses.replace(task, calibration=tmp_path / "other.safetensors"))
@@ -167,6 +173,4 @@ def absent(clip, task):
 
 
 def load_calibrations_of_package():
-    from medclipsam_utils.models.weights import shipped
-
-    return load_calibrations(shipped("presence.safetensors"))
+    return load_calibrations(shipped(SHIPPED))

@@ -220,3 +220,15 @@ class TestTune:
     def test_shows_its_progress(self, tiny, samples, capsys):
         tune(tiny, "lung_ct", [samples[0].image], self.GRID[:1])
         assert "settings: 100%" in capsys.readouterr().err
+
+
+def test_a_saliency_object_of_any_class_keeps_its_place_when_other_settings_change():
+    class Mine:
+        method = "mine"
+
+    mine = Mine()
+    changed = Settings(mine).changed({"margin": 0.1})
+    assert changed.saliency is mine
+    assert changed.margin == 0.1
+    with pytest.raises(ValueError, match="no setting 'layer'"):
+        Settings(mine).changed({"layer": 3})
