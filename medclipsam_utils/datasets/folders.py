@@ -15,8 +15,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..images import read_image, read_mask
-from ..images.names import EXTENSIONS, image_stem, some
+from ..images import read_image
+from ..images.labels import read_mask_and_place
+from ..images.names import image_stem, list_images, some
+from ..images.volume import Place
 from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor
 
 
@@ -24,19 +26,14 @@ class MaskFolder(ItemDataset):
     """Images ``{split}_images`` and masks ``{split}_masks`` in a folder, paired by file stem.
 
     A stem is the name without its extension (``.nii.gz`` counts as one), so that ``a.jpg`` and ``a.png`` are
-    partners. Stems are compared exactly: ``A`` is not ``a``; extensions in any case. Hidden files, folders, and files
-    that are not images by their extension (``Thumbs.db``, ``notes.txt``) are ignored; files without extension count
-    as DICOM, as in clinical exports. Every format of :func:`~medclipsam_utils.images.read_image` can be read; of a
-    volume the middle axial slice is used.
+    partners. Stems are compared exactly, but for the two forms in which Unicode writes an accent: ``A`` is not ``a``;
+    extensions in any case. Hidden files, folders, and files that are no images by their content (``Thumbs.db``,
+    ``notes.txt``) are ignored. Every format of :func:`~medclipsam_utils.images.read_image` can be read; of a volume the
+    middle axial slice is used, and of several frames the middle one. The two must lie at the same place: an affine or a
+    spacing that differs is an error.
 
-    Which pixels of a mask belong to the target:
-
-    - 8-bit, and the largest value is 128 or more (0/255 and the like): values above half the largest, so that what
-      JPEG and smoothing leave at the rim falls to its nearer side;
-    - 8-bit, and the largest value is smaller (0/1, or several labels): every value above 0;
-    - 16-bit, float and NIfTI: every value above 0.5, so that all labels count, and probabilities are rounded.
-
-    Of a colour mask the brightest channel is used. A mask of zeros is an empty mask.
+    A mask is read as labels (:mod:`medclipsam_utils.images.labels` has the rules): every number above 0 counts,
+    whatever its colour. A mask of zeros is an empty mask.
 
     Attributes:
         pairs: image file and mask file by stem, in alphabetical order. They can be read without opening a file.
@@ -81,8 +78,8 @@ class MaskFolder(ItemDataset):
                 for paths, kind, partner in ((without_mask, "images", "mask"), (without_image, "masks", "image"))
                 if paths
             ]
-            ignored = ignored_images + ignored_masks
-            hint = f" (ignored because of their extension: {some(ignored)})" if ignored else ""
+            ignored = [*ignored_images, *ignored_masks]
+            hint = f" (ignored: {some(ignored)})" if ignored else ""
             raise ValueError(
                 f"{self.root}, {split}: {'; '.join(sides)}{hint}. Partners have the same name up to the extension, "
                 "upper and lower case included: rename or remove these"
@@ -97,12 +94,17 @@ class MaskFolder(ItemDataset):
         """Read image and mask; a ValueError names both if their sizes differ."""
         stem = self._stems[index]
         image_path, mask_path = self.pairs[stem]
-        image, mask = read_image(image_path).pixels, read_mask(mask_path)
+        picture = read_image(image_path)
+        frame = picture.frame if picture.n_frames > 1 else None
+        image, (mask, place) = picture.pixels, read_mask_and_place(mask_path, frame)
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{image_path} is {image.shape[0]} × {image.shape[1]} pixels (rows × columns), its mask {mask_path} is "
                 f"{mask.shape[0]} × {mask.shape[1]}: export both at the same size and orientation"
             )
+        difference = Place(picture.spacing_mm, picture.volume).difference(place)
+        if difference:
+            raise ValueError(f"{image_path} and its mask {mask_path}: {difference}. Bring the mask to the image's grid")
         return {
             "image": image_tensor(image, self.size),
             "mask": mask_tensor(mask, self.size),
@@ -111,26 +113,16 @@ class MaskFolder(ItemDataset):
         }
 
 
-def _files_by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """List the files by stem in alphabetical order, and the names that were ignored because of their extension."""
+def _files_by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """List the files by stem in alphabetical order, and why others are no images."""
     files: dict[str, Path] = {}
-    ignored = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        stem = image_stem(path.name)
-        if stem is None:
-            ignored.append(path.name)
-        elif stem in files:
+    listing = list_images(folder, deep=False)
+    for name in listing.images:
+        stem = image_stem(name)
+        if stem in files:
             raise ValueError(
-                f"{folder} has {files[stem].name} and {path.name}, which share the stem {stem!r}: remove or rename "
-                "one, because it is not clear which is meant"
+                f"{folder} has {files[stem].name} and {name}, which share the stem {stem!r}: remove or rename one, "
+                "because it is not clear which is meant"
             )
-        else:
-            files[stem] = path
-    if not files:
-        raise ValueError(
-            f"{folder} has no images{f' (ignored: {some(ignored)})' if ignored else ''}: it should hold "
-            f"{', '.join(EXTENSIONS)} or DICOM files without extension"
-        )
-    return files, ignored
+        files[stem] = folder / name
+    return files, listing.ignored

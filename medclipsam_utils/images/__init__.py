@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from .errors import ImageError
 from .kinds import Image, batch_of, image_size, pixels_of
-from .masks import read_mask, write_mask
+from .labels import MaskStack, read_mask, read_mask_stack
+from .masks import write_mask
 from .medical_image import MedicalImage
 from .reading import read_image
 from .volume import VolumeSlice
@@ -20,6 +21,7 @@ from .volume import VolumeSlice
 __all__ = [
     "Image",
     "ImageError",
+    "MaskStack",
     "MedicalImage",
     "VolumeSlice",
     "batch_of",
@@ -27,5 +29,6 @@ __all__ = [
     "pixels_of",
     "read_image",
     "read_mask",
+    "read_mask_stack",
     "write_mask",
 ]

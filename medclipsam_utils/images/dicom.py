@@ -6,56 +6,81 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
-from pydicom.pixels.utils import get_nr_frames
-from pydicom.uid import UID
+from pydicom.pixels.utils import get_j2k_parameters
+from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from .dicom_grey import grey_levels
-from .dicom_header import modality, read_header, spacing_mm
+from .dicom_header import modality, numbers, of_frame, read_header, spacing_mm, unclear
 from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import check_finite, grey_to_rgb, to_uint8
 from .medical_image import MedicalImage
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_DESCRIBED_BY = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
+_COLOURS = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_DESCRIBED_BY: dict[str, tuple] = {
+    **{"Rows": (), "Columns": (), "BitsAllocated": (1, 8, 16, 32, 64), "SamplesPerPixel": ()},
+    "PhotometricInterpretation": ("MONOCHROME1", "MONOCHROME2", *_COLOURS),
+}
+"""Elements that every image needs, and the values that they may have."""
+_INTEGERS_DESCRIBED_BY: dict[str, tuple] = {"BitsStored": (), "PixelRepresentation": (0, 1)}
 _DECODERS = 'Install more decoders: pip install "pylibjpeg[all]"'
 
 
 def read_dicom(path: Path, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
     """Read one frame of a DICOM file; see :func:`medclipsam_utils.images.read_image`."""
-    with decoding(path, "this DICOM header cannot be read", "The file is damaged or cut short: export it again"):
-        dataset = read_header(path)
-        _check_header(path, dataset)
-        n_frames = get_nr_frames(dataset, warn=False)
-        chosen = choose_frame(path, frame, n_frames, default=n_frames // 2)
-        check_size(path, dataset.Rows, dataset.Columns)
-    stored = _decode(path, dataset, chosen)
-    with decoding(
-        path, "the image's grey scale or look-up tables are inconsistent", "Export the file again, or as PNG"
-    ):
+    dataset, n_frames = open_dicom(path)
+    chosen = choose_frame(path, frame, n_frames, default=n_frames // 2)
+    stored, header = decode(path, dataset, chosen), of_frame(path, dataset, chosen)
+    notes: list[str] = []
+    reason = "the image's grey scale or look-up tables are inconsistent"
+    with decoding(path, reason, "Export the file again, or as PNG"):
         if stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
             if window is not None:
                 raise image_error(path, "this is a colour image, which has no window", "Leave window out")
             pixels, used = _colours(path, stored, dataset), None
         else:
             check_finite(path, stored)
-            grey, used = grey_levels(stored, dataset, chosen, window)
+            grey, used = grey_levels(path, stored, header, window, notes)
             pixels = grey_to_rgb(grey)
-        spacing, code = spacing_mm(dataset, chosen), modality(dataset)
-    return MedicalImage(pixels, path, "DICOM", spacing, code, used, chosen, n_frames)
+        spacing, note = spacing_mm(path, header)
+    said = (*notes, note) if note else tuple(notes)
+    return MedicalImage(pixels, path, "DICOM", spacing, modality(dataset), used, chosen, n_frames, notes=said)
 
 
-def _check_header(path: Path, dataset: Dataset) -> None:
-    if not any(keyword in dataset for keyword in _PIXELS):
-        what = modality(dataset) or UID(dataset.file_meta.get("MediaStorageSOPClassUID", "")).name
-        reason = "this DICOM file holds no pixel data" + (f" ({what})" if what else "")
-        raise image_error(path, reason, "Give one of the study's image files; if it is one, it is cut short")
-    missing = [keyword for keyword in _DESCRIBED_BY if dataset.get(keyword) is None]
-    if missing:
-        raise image_error(path, f"the DICOM header lacks {', '.join(missing)}", "Export the file again")
+def open_dicom(path: Path) -> tuple[Dataset, int]:
+    """Read the header of a file that holds whole images, and count them."""
+    with decoding(path, "this DICOM header cannot be read", "The file is damaged or cut short: export it again"):
+        dataset = read_header(path)
+        if not any(keyword in dataset for keyword in _PIXELS):
+            what = modality(dataset) or UID(dataset.file_meta.get("MediaStorageSOPClassUID", "")).name
+            reason = "this DICOM file holds no pixel data" + (f" ({what})" if what else "")
+            raise image_error(path, reason, "Give one of the study's image files; if it is one, it is cut short")
+        integers = _INTEGERS_DESCRIBED_BY if "PixelData" in dataset else {}
+        missing = [keyword for keyword in (*_DESCRIBED_BY, *integers) if dataset.get(keyword) is None]
+        if missing:
+            raise image_error(path, f"the DICOM header lacks {', '.join(missing)}", "Export the file again")
+        photometric = " ".join(dataset.PhotometricInterpretation.upper().split()).replace("MONOCHROME ", "MONOCHROME")
+        dataset.PhotometricInterpretation = photometric
+        for keyword, known in (_DESCRIBED_BY | integers).items():
+            if known and dataset[keyword].value not in known:
+                raise unclear(path, keyword, f"is none of {', '.join(map(str, known))}")
+        check_size(path, dataset.Rows, dataset.Columns)
+        dataset.NumberOfFrames = n_frames = int((numbers(path, dataset, "NumberOfFrames") or [1])[0]) or 1
+        whole = [int((numbers(path, dataset, f"TotalPixelMatrix{axis}") or [0])[0]) for axis in ("Rows", "Columns")]
+        if whole[0] > dataset.Rows or whole[1] > dataset.Columns:
+            reason = f"a slide of {whole[0]} × {whole[1]} pixels, stored as {n_frames} tiles"
+            raise image_error(path, reason, "Export the region that you need, as one image")
+        if n_frames == 1 and not UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated:
+            n_bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
+            n_there = 8 * len(dataset.get("PixelData") or b"") // n_bits
+            if n_there > 1:
+                raise unclear(path, "NumberOfFrames", f"is missing or 1, and there are pixels of {n_there} frames")
+    return dataset, n_frames
 
 
-def _decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
+def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     """Decode one frame: stored values [H, W], or colours [H, W, 3] in RGB."""
     with decoding(path, "the transfer syntax of this DICOM file cannot be read", "Export the file again"):
         syntax = UID(dataset.file_meta.TransferSyntaxUID)
@@ -71,13 +96,36 @@ def _decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     if syntax.is_encapsulated:
         reason = f"the pixels, compressed as {syntax.name}, cannot be decoded"
         remedy = f"{_DECODERS}; if it still fails, the file is damaged"
+        if dataset.NumberOfFrames > 1:
+            reason += ", or the table of the frames' offsets is wrong"
+    below = _bits_below(path, dataset)
+    if below and syntax.is_encapsulated:
+        raise unclear(path, "HighBit", "does not fit compressed pixels")
     with decoding(path, reason, remedy):
-        return pixel_array(dataset, index=frame)
+        if syntax in JPEG2000TransferSyntaxes:  # they know the sign better than the header
+            codestream = get_frame(dataset.PixelData, frame, number_of_frames=dataset.NumberOfFrames)
+            dataset.PixelRepresentation = int(
+                get_j2k_parameters(codestream).get("is_signed", 0) or dataset.PixelRepresentation
+            )
+        if not below:
+            return pixel_array(dataset, index=frame)
+        return pixel_array(dataset, index=frame, bits_stored=dataset.BitsStored + below) >> below
+
+
+def _bits_below(path: Path, dataset: Dataset) -> int:
+    """Count the bits below the lowest one of a sample: 4 in samples of 12 bits that are aligned to the left in 16."""
+    high = dataset.get("HighBit")
+    if "PixelData" not in dataset or high is None or high == dataset.BitsStored - 1:
+        return 0
+    if not dataset.BitsStored <= high + 1 <= dataset.BitsAllocated:
+        raise unclear(path, "HighBit", f"is {high}, with {dataset.BitsStored} of {dataset.BitsAllocated} bits stored")
+    return high + 1 - dataset.BitsStored
 
 
 def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Bring colours [H, W, 3], or palette indices [H, W], to uint8 [H, W, 3]; the stored bits keep their full range."""
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        _check_segments(path, dataset)
         colours = apply_color_lut(stored, dataset)
         bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
         if colours.max() >= 2**bits:  # some files say 8 bits and use the upper half of 16
@@ -88,3 +136,19 @@ def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
         reason = f"colours of photometric interpretation {dataset.PhotometricInterpretation}"
         raise image_error(path, f"{reason} are not supported", "Export the image as PNG")
     return colours.copy() if bits == 8 and colours.dtype == np.uint8 else to_uint8(colours / (2.0**bits - 1))
+
+
+def _check_segments(path: Path, dataset: Dataset) -> None:
+    """Refuse palettes whose segments are far longer than a palette may be; pydicom makes lists of them (C.7.9.2)."""
+    for colour in ("Red", "Green", "Blue"):
+        keyword = f"Segmented{colour}PaletteColorLookupTableData"
+        wide = int(numbers(path, dataset, f"{colour}PaletteColorLookupTableDescriptor")[2]) > 8
+        segments = np.frombuffer(dataset.get(keyword) or b"", np.uint16 if wide else np.uint8).astype(int)
+        at = length = longest = 0
+        while at + 1 < len(segments):
+            kind, size = segments[at : at + 2]
+            length += size * (longest if kind == 2 else 1)  # copies of earlier segments
+            longest = max(longest, 0 if kind == 2 else size)
+            at += {0: 2 + size, 1: 3, 2: 4 if wide else 6}.get(kind, len(segments))
+            if length > 2**20:
+                raise unclear(path, keyword, "is a look-up table of more than a million colours")

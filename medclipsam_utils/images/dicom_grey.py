@@ -1,50 +1,84 @@
 """The grey-scale pipeline of DICOM (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2; PS3.4 annex N).
 
 stored values → modality LUT or rescale → VOI LUT or window → inverted if MONOCHROME1 → uint8.
+
+pydicom has functions for these steps, and highdicom has the whole; on a well-formed header they agree with this module,
+as tests show. They fail on headers that people have: an intercept without a slope, entries packed as bytes, an empty
+item, a first value with the wrong sign.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from .dicom_header import groups, numbers
+from .dicom_header import named, numbers, unclear
+from .errors import image_error
 from .intensity import apply_window, percentile_window, to_uint8
+
+_X_RAY_FILMS = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2")  # angiography, fluoroscopy
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def grey_levels(
-    stored: np.ndarray, dataset: Dataset, frame: int, window: tuple[float, float] | None
+    path: Path, stored: np.ndarray, header: Dataset, window: tuple[float, float] | None, notes: list[str]
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """Turn stored values [H, W] into grey levels, uint8 [H, W], and return the window used with them.
 
-    The window is None where a look-up table was used, or where 8-bit values stayed as they are.
+    The window is None where a look-up table was used, or where 8-bit values stayed as they are. ``notes`` gets a
+    sentence for each element that is there and was not used.
     """
-    padding = _is_padding(stored, dataset)
-    values, changed = _modality_values(stored, dataset, frame)
+    padding = _is_padding(path, stored, header)
+    values = modality_values(path, stored, header, notes)
+    table = None if window is not None else _look_up_table(path, header, "VOILUTSequence", values)
     if window is not None:
         grey = apply_window(values, window)
-    elif dataset.get("VOILUTSequence"):
-        table, first, bits = _look_up_table(dataset.VOILUTSequence[0], dataset)
-        grey = to_uint8(_look_up(values, table, first) / (2.0**bits - 1))
+    elif table is not None:
+        # The bits that the entries need, because many tables say 16 and have 12. A table of 8 bits needs 8.
+        white = 2 ** int(table[0].max()).bit_length() - 1
+        grey = to_uint8(_look_up(values, *table) / max(white, 1))
     else:
-        grey, window = _windowed(values, dataset, frame, changed, padding)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey, window = _windowed(path, values, header, padding, notes)
+    if header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE":
         grey = 255 - grey
     grey[padding] = 0
     return grey, window
 
 
+def modality_values(path: Path, stored: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray:
+    """Return the values in the modality's units (Hounsfield for CT); ``stored`` itself where nothing changes them."""
+    # That of X-ray films leads back to the intensity of the beam, and is not for display (PS3.3 C.8.7.1.1.2).
+    if header.get("SOPClassUID") not in _X_RAY_FILMS:
+        table = _look_up_table(path, header, "ModalityLUTSequence", stored)
+        if table is not None:
+            return _look_up(stored, *table)
+    slopes, intercepts = (numbers(path, header, f"Rescale{name}") for name in ("Slope", "Intercept"))
+    if slopes == [0]:  # a header left blank
+        notes.append(f"{named('RescaleSlope')} is 0 and taken for 1")
+    if slopes and not intercepts:
+        notes.append(f"{named('RescaleIntercept')} is missing and taken for 0")
+    slope, intercept = (slopes or [1.0])[0] or 1.0, (intercepts or [0.0])[0]
+    if (slope, intercept) == (1, 0):
+        return stored
+    values = stored * slope + intercept
+    if not np.isfinite(values).all():
+        raise OverflowError(f"rescaled by {slope} and {intercept}, values overflow")
+    return values
+
+
 def _windowed(
-    values: np.ndarray, dataset: Dataset, frame: int, changed: bool, padding: np.ndarray
+    path: Path, values: np.ndarray, header: Dataset, padding: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """Apply the file's first window; without one, keep 8-bit values as they are and stretch others by percentiles."""
-    for group in groups(dataset, frame, "FrameVOILUTSequence"):
-        centres, widths = numbers(group, "WindowCenter"), numbers(group, "WindowWidth")
-        if not centres or not widths or widths[0] <= 0:
-            continue
+    centres, widths = (numbers(path, header, keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    if centres and widths and widths[0] > 0:
         centre, width = centres[0], widths[0]
-        function = group.get("VOILUTFunction") or "LINEAR"
+        function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
+        if function not in _FUNCTIONS:
+            raise unclear(path, "VOILUTFunction", f"is none of {', '.join(_FUNCTIONS)}")
         if function == "SIGMOID":
             exponent = np.clip(-4 * (values - centre) / width, -700, 700)
             return to_uint8(1 / (1 + np.exp(exponent))), (centre, width)
@@ -54,57 +88,60 @@ def _windowed(
             # From centre - width / 2 as LINEAR_EXACT, but the last of the `width` values is already white.
             return apply_window(values, (centre - 0.5, width - 1)), (centre, width)
         return apply_window(values, (centre, width)), (centre, width)
-    if values.dtype == np.uint8 and dataset.get("BitsStored") == 8 and not changed:
+    if centres or widths:
+        notes.append(f"{named('WindowWidth')} is missing or not positive, and its window is not used")
+    if values.dtype == np.uint8 and header.get("BitsStored") == 8:
         return values.copy(), None
     counted = values[~padding] if not padding.all() else values
     window = percentile_window(counted)
     return apply_window(values, window), window
 
 
-def _modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[np.ndarray, bool]:
-    """Return the values in the modality's units (Hounsfield for CT), and whether that changed them."""
-    if dataset.get("ModalityLUTSequence"):
-        table, first, _ = _look_up_table(dataset.ModalityLUTSequence[0], dataset)
-        return _look_up(stored, table, first), True
-    for group in groups(dataset, frame, "PixelValueTransformationSequence"):
-        slope, intercept = numbers(group, "RescaleSlope"), numbers(group, "RescaleIntercept")
-        if slope and intercept:
-            scale = (slope[0] or 1.0, intercept[0])  # a slope of 0 is a header left blank
-            if scale == (1, 0):
-                return stored, False
-            values = stored * scale[0] + scale[1]
-            if not np.isfinite(values).all():
-                raise OverflowError(f"rescaled by {scale}, values overflow")
-            return values, True
-    return stored, False
+def _look_up_table(path: Path, header: Dataset, sequence: str, values: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Return a table's entries, and which of ``values`` is mapped to the first; None if there is no table.
 
-
-def _look_up_table(item: Dataset, dataset: Dataset) -> tuple[np.ndarray, int, int]:
-    """Return a table's entries, the value mapped to the first, and the number of bits per entry."""
-    n_entries, first, bits = (int(number) for number in numbers(item, "LUTDescriptor"))
-    n_entries = n_entries % 2**16 or 2**16
+    Entries of 8 bits may be packed as bytes (PS3.3 C.11.1.1). The first value is signed if the values are; many files
+    mark it as unsigned.
+    """
+    item = next(iter(header.get(sequence) or []), None)
+    descriptor = numbers(path, item, "LUTDescriptor") if item else []
+    if not descriptor and (item is None or not item.get("LUTData")):
+        return None  # an empty item is no table
+    if len(descriptor) != 3 or not item.get("LUTData"):
+        raise unclear(path, "LUTData" if len(descriptor) == 3 else "LUTDescriptor", f"of {sequence} is not complete")
+    n_entries, first = int(descriptor[0]) % 2**16 or 2**16, int(descriptor[1])
+    first -= 2**16 * (first >= 2**15 and values.min() < 0)
+    first += 2**16 * (first < 0 and values.dtype.kind == "u")
     data = item.LUTData
     if isinstance(data, bytes):
-        order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
+        order = ">" if header.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
         data = np.frombuffer(data, f"{order}u2")
-    table = np.atleast_1d(np.asarray(data))
+    words = np.atleast_1d(np.asarray(data)).astype("<u2")
+    packed = len(words) == (n_entries + 1) // 2 and words.max() > 255
+    table = words.view(np.uint8).astype(np.uint16) if packed else words
     if len(table) < n_entries:
-        raise ValueError(f"a look-up table of {n_entries} entries has only {len(table)}")
-    return table[:n_entries], first, bits
+        what = f"{sequence} has {len(table)} of {n_entries} entries"
+        reason = f"the image's grey scale or look-up tables are inconsistent: {what}"
+        raise image_error(path, reason, "Export the file again, or as PNG")
+    return table[:n_entries], first
 
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)]
 
 
-def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Find the pixels outside the image proper, bool [H, W] (PS3.3 C.7.5.1.1.2).
+def _is_padding(path: Path, stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Find the pixels outside the image proper, bool [H, W] (PS3.3 C.7.5.1.1.2, C.7.6.24).
 
-    The limits are 16 bits, which many files mark as unsigned although the pixels are signed, or the other way round.
+    The limits of integers are 16 bits, which many files mark as unsigned although the pixels are signed, or the other
+    way round.
     """
-    value = numbers(dataset, "PixelPaddingValue")
+    kind = {"f4": "Float", "f8": "DoubleFloat"}.get(stored.dtype.str[1:], "")
+    value = numbers(path, header, f"{kind}PixelPaddingValue")
     if not value:
         return np.zeros(stored.shape, bool)
-    ends = np.array([value[0], (numbers(dataset, "PixelPaddingRangeLimit") or value)[0]], np.int64)
-    low, high = np.sort(ends.astype(np.uint16 if stored.dtype.kind == "u" else np.int16))
+    ends = np.array([value[0], (numbers(path, header, f"{kind}PixelPaddingRangeLimit") or value)[0]])
+    if not kind:
+        ends = ends.astype(np.int64).astype(np.uint16 if stored.dtype.kind == "u" else np.int16)
+    low, high = np.sort(ends)
     return (stored >= low) & (stored <= high)

@@ -29,6 +29,7 @@ class MedicalImage:
         frame: which of ``n_frames`` this is, counted from 0.
         n_frames: number of frames (DICOM) or pages (TIFF); 1 for NIfTI.
         volume: for NIfTI, where in the volume the slice lies; otherwise None.
+        notes: what of the file's header could not be understood and does not change the pixels, in sentences.
     """
 
     pixels: np.ndarray
@@ -40,6 +41,7 @@ class MedicalImage:
     frame: int = 0
     n_frames: int = 1
     volume: VolumeSlice | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]
@@ -51,7 +53,7 @@ class MedicalImage:
             facts.append(f"frame {self.frame} of {self.n_frames}")
         if self.volume is not None:
             facts.append(f"{self.volume.plane} slice {self.volume.slice_index} of {self.volume.n_slices}")
-        return f"MedicalImage({self.path.name}: {', '.join(facts)})"
+        return f"MedicalImage({self.path.name}: {', '.join((*facts, *self.notes))})"
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -3,44 +3,100 @@
 from __future__ import annotations
 
 import os
-import re
+import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .formats import why_no_image
+
+#: What :func:`~medclipsam_utils.pipeline.segment_folder` writes into the folder of a question.
+RESULTS = ("masks", "overlays", "records", "slices", "question.json", "results.csv", "failures.csv", "ignored.csv")
 EXTENSIONS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
 
-def image_names(folder: Path, ignore: Path | None = None) -> list[str]:
-    """List the images of a folder and its subfolders, as paths relative to it with ``/``, in alphabetical order.
+@dataclass
+class Listing:
+    """What is in a folder and its subfolders, by names relative to it with ``/``.
 
-    :class:`~medclipsam_utils.datasets.MaskFolder` says what counts as an image. The folder ``ignore`` is not looked
-    into.
+    Attributes:
+        images: files that are images, or may be meant as images, in alphabetical order.
+        ignored: why other files are none.
+        unread: why some folders were not looked into.
+    """
+
+    images: list[str] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True) -> Listing:
+    """List the images of a folder and its subfolders.
+
+    A file is an image by its content: one without an extension, or with that of a scanner (``IM0001.IMA``), is. Text,
+    documents and what this program wrote itself (masks, overlays, the folder of an earlier question) are not images.
+    Links are followed, each folder once. Hidden files and folders, whose names begin with a dot, do not count.
+
+    Args:
+        folder: the folder.
+        leave_out: a folder in it that is not looked into.
+        deep: look into subfolders as well.
 
     Raises:
         ValueError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give one with images in it")
-    left_out, names = ignore and ignore.resolve(), []
-    for place, inner, files in os.walk(folder):
+    found = Listing()
+    own = leave_out and leave_out.resolve()
+    seen = {folder.resolve(): ""}
+
+    def unreadable(error: OSError) -> None:
+        found.unread[_relative(Path(error.filename), folder)] = f"it cannot be listed ({error.strerror})"
+
+    for place, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
         here = Path(place)
-        inner[:] = [name for name in inner if not name.startswith(".") and (here / name).resolve() != left_out]
-        images = [name for name in files if not name.startswith(".") and image_stem(name) is not None]
-        names += [(here / name).relative_to(folder).as_posix() for name in images]
-    if not names:
-        raise ValueError(f"{folder} has no images: it should hold {', '.join(EXTENSIONS)}")
-    return sorted(names)
+        results = RESULTS if (here / "question.json").is_file() and (here / "records").is_dir() else ()
+        keep = []
+        for name in sorted(inner) if deep else ():
+            path, real = here / name, (here / name).resolve()
+            if name.startswith(".") or real == own or name in results:
+                continue
+            if real in seen:
+                found.ignored[_relative(path, folder)] = f"a link to a folder that is listed: {seen[real] or '.'}"
+                continue
+            seen[real] = _relative(path, folder)
+            keep.append(name)
+        inner[:] = keep
+        for name in files:
+            if not name.startswith(".") and name not in results:
+                path = here / name
+                reason = why_no_image(path, named_so=name.lower().endswith(EXTENSIONS)) if path.is_file() else ""
+                if reason:
+                    found.ignored[_relative(path, folder)] = reason
+                else:
+                    found.images.append(_relative(path, folder))
+    if not found.images and not found.unread:
+        ignored = f" (ignored: {some(found.ignored)})" if found.ignored else ""
+        raise ValueError(f"{folder} has no images{ignored}: it should hold {', '.join(EXTENSIONS)} or DICOM files")
+    found.images.sort()
+    return found
 
 
-def image_stem(name: str) -> str | None:
-    """Return a file's name without the extension of an image; None if the extension is not an image's.
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
-    ``1.2.840.113619.2`` is the name of a DICOM file and has no extension.
+
+def image_stem(name: str) -> str:
+    """Return a file's name without the extension of an image, in the composed form of Unicode (NFC).
+
+    ``1.2.840.113619.2`` and ``slice.0001`` are names of DICOM files and have no extension.
     """
+    name = unicodedata.normalize("NFC", name)
     for extension in EXTENSIONS:
-        if name.lower().endswith(extension):
+        if name.lower().endswith(extension) and len(name) > len(extension):
             return name[: -len(extension)]
-    return name if re.fullmatch(r"[^.]+|[\d.]+", name) else None
+    return name
 
 
 def some(names: Iterable[str | Path], limit: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 through nibabel: one slice of a volume as an image, and a mask back into a volume."""
+"""NIfTI-1 and NIfTI-2 through nibabel: the slices of a volume as images, and masks back into a volume."""
 
 from __future__ import annotations
 
@@ -6,78 +6,101 @@ import gzip
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.affines import voxel_sizes
 from nibabel.arrayproxy import ArrayProxy
 
 from .errors import check_size, choose_frame, decoding, image_error
 from .formats import GZIP
 from .intensity import apply_window, check_finite, grey_to_rgb, percentile_window
 from .medical_image import MedicalImage
-from .volume import PLANES, VolumeSlice, image_axes, n_slices
+from .volume import PLANES, UNITS, VolumeSlice, n_slices
 
-_UNITS = {1: "meter", 2: "mm", 3: "micron"}
-_MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-_NIFTI1_MAX_SIZE = 32767
+MAX_BYTES = 2**32
+"""The largest zipped volume that is unpacked, in bytes without its compression."""
+
+_GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"),
+    *("qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
+)
+_REPAIR = "Repair the header, for example with nibabel"
 
 
 def read_nifti(
     path: Path, window: tuple[float, float] | None, plane: str | None, slice_index: int | None
 ) -> MedicalImage:
     """Read one slice of a NIfTI volume; see :func:`medclipsam_utils.images.read_image`."""
-    remedy = "The file is damaged or cut short: copy or export it again"
-    with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
-        stream: io.BufferedIOBase = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
-        file.seek(0)
-        volume = _open(stream)
-        _check_volume(path, volume)
-        affine = np.asarray(volume.affine, np.float64)
-        plane = _only_plane(volume.shape, affine) if plane is None else plane
-        n = n_slices(volume.shape, affine, plane)
-        chosen = choose_frame(path, slice_index, n, default=n // 2, name=f"{plane} slice")
-        where = VolumeSlice(volume.shape, affine, plane, chosen, _space(volume.header), _unit(volume.header))
-        check_size(path, *where.image_shape)
-        values = where.displayed(where.stored(_complete(path, stream, volume).dataobj))
-        check_finite(path, values)
-        if window is None:
-            window = _header_window(volume.header)
+    volume = NiftiVolume(path, plane)
+    n = volume.n_slices
+    return volume.image(choose_frame(path, slice_index, n, n // 2, name=f"{volume.plane} slice"), window)
+
+
+class NiftiVolume:
+    """A volume, of which slices are read when they are asked for; a zipped one is unpacked into memory, once.
+
+    Args:
+        path: the file.
+        plane: one of :data:`PLANES`; None is axial, or for a volume that is a single slice the plane in which it lies.
+    """
+
+    def __init__(self, path: Path, plane: str | None = None):
+        remedy = "The file is damaged or cut short: copy or export it again"
+        with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
+            stream: Any = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
+            file.seek(0)
+            size = stream.read(4)
+            stream.seek(0)
+            kind = nibabel.Nifti2Header if int.from_bytes(size, "little") in (540, 0x1C020000) else nibabel.Nifti1Header
+            header = kind.from_fileobj(stream)
+            self.path, self.header, self.shape = path, header, header.get_data_shape()
+            _check_header(path, header)
+            self._geometry = kind()
+            for name in _GEOMETRY:
+                self._geometry[name] = header[name]
+            self.affine, note = _affine(path, header)
+            units = int(header["xyzt_units"]) % 8
+            unit_note = f"its unit of length has the unknown code {units}: taken for mm"
+            self.notes = tuple(filter(None, (note, unit_note if units and units not in UNITS else "")))
+            self.plane = _only_plane(self.shape, self.affine) if plane is None else plane
+            self.n_slices = n_slices(self.shape, self.affine, self.plane)
+            check_size(path, *self.where(0).image_shape)
+            self._voxels = ArrayProxy(_complete(path, stream, header), header)
+
+    def where(self, slice_index: int) -> VolumeSlice:
+        """Say where a slice lies, and what a mask of the volume needs."""
+        return VolumeSlice(self.shape, self.affine, self.plane, slice_index, self._geometry)
+
+    def values(self, slice_index: int) -> np.ndarray:
+        """Read the values of a slice, [H, W], in radiological convention."""
+        where = self.where(slice_index)
+        with decoding(self.path, "its voxels cannot be read", "Copy or export it again"):
+            return where.displayed(where.stored(self._voxels))
+
+    def image(self, slice_index: int, window: tuple[float, float] | None = None) -> MedicalImage:
+        """Read a slice as an image."""
+        values, where, notes = self.values(slice_index), self.where(slice_index), self.notes
+        check_finite(self.path, values)
+        low, high = float(self.header["cal_min"]), float(self.header["cal_max"])
+        if window is None and np.isfinite(high - low) and high > low:
+            window = (low + high) / 2, high - low
+            shown = apply_window(values, window)
+            if (shown == 255).mean() > 0.5 or shown.max() < 2 < np.ptp(values.astype(np.float64)) / 1e-9:
+                notes, window = (
+                    (*notes, f"its display range, {low:g} to {high:g}, would hide it, and is not used"),
+                    None,
+                )
         if window is None and values.dtype != np.uint8:
             window = percentile_window(values)
         grey = np.ascontiguousarray(values) if window is None else apply_window(values, window)
-    return MedicalImage(grey_to_rgb(grey), path, "NIfTI", _spacing_mm(where), window=window, volume=where)
+        return MedicalImage(
+            grey_to_rgb(grey), self.path, "NIfTI", where.spacing_mm[1:], window=window, volume=where, notes=notes
+        )
 
 
-def mask_volume(mask: np.ndarray, where: VolumeSlice) -> bytes:
-    """Make a NIfTI file (not zipped) of ``where.shape``, uint8, 1 where ``mask`` (bool [H, W]) is true in its slice.
-
-    The header says that 0 to 1 is to be displayed, and nothing else but shape, world space and unit.
-    """
-    voxels = np.zeros(where.shape, np.uint8)
-    where.displayed(where.stored(voxels))[...] = mask
-    kind = nibabel.Nifti1Image if max(where.shape) <= _NIFTI1_MAX_SIZE else nibabel.Nifti2Image
-    volume = kind(voxels, None)
-    volume.header.set_xyzt_units(where.unit)
-    volume.header["cal_max"] = 1
-    volume.set_qform(where.affine, where.space)
-    if not np.allclose(volume.get_qform(), where.affine, atol=1e-4):
-        volume.set_qform(None, 0)  # a sheared affine: quaternions cannot say it, and some programs prefer them
-    volume.set_sform(where.affine, where.space)
-    return volume.to_bytes()
-
-
-def _open(stream: io.BufferedIOBase) -> nibabel.Nifti1Image:
-    """Open the volume at the start of ``stream``; its voxels are read when they are asked for."""
-    header_size = int.from_bytes(stream.read(4), "little")
-    stream.seek(0)
-    nifti2 = header_size in (540, int.from_bytes((540).to_bytes(4, "big"), "little"))
-    kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
-    return kind.from_stream(stream)
-
-
-def _check_volume(path: Path, volume: nibabel.Nifti1Image) -> None:
-    shape = volume.shape
+def _check_header(path: Path, header: nibabel.Nifti1Header) -> None:
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if 0 in shape:
         raise image_error(path, f"the volume has shape {shape}, so no voxels", "Export it again")
     if len(shape) < 2:
@@ -85,58 +108,56 @@ def _check_volume(path: Path, volume: nibabel.Nifti1Image) -> None:
     if any(size > 1 for size in shape[3:]):
         remedy = "Take one volume out of it first: nibabel.save(nibabel.load(path).slicer[..., 0], 'one.nii.gz')"
         raise image_error(path, f"the volume has {len(shape)} axes: {shape}", remedy)
-    if volume.get_data_dtype().kind not in "iuf":
-        reason = f"the voxels are of type {volume.get_data_dtype()}"
-        raise image_error(path, reason, "Convert them to integers or floats first")
-    axes = volume.affine[:3, :3]
-    box = np.prod(voxel_sizes(volume.affine))  # of the voxel if its axes were perpendicular
-    if not (np.isfinite(volume.affine).all() and abs(np.linalg.det(axes)) > 1e-6 * box > 0):
-        remedy = "Repair the header, for example nibabel.Nifti1Image(voxels, numpy.eye(4))"
-        raise image_error(path, "the affine does not say where the voxels lie", remedy)
+    if dtype.kind not in "iuf":
+        raise image_error(path, f"the voxels are of type {dtype}", "Convert them to integers or floats first")
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope and np.isfinite(slope) and not np.isfinite(intercept):
+        raise image_error(path, f"scl_slope is {slope:g} and scl_inter is {intercept:g}", _REPAIR)
 
 
-def _complete(path: Path, stream: io.BufferedIOBase, volume: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
-    """Return ``volume`` after a check that the file holds all its voxels.
+def _affine(path: Path, header: nibabel.Nifti1Header) -> tuple[np.ndarray, str]:
+    """Return the first transform that says where the voxels lie, as nibabel does, and what is wrong with another."""
+    broken = ""
+    for name, read in (("sform", header.get_sform), ("qform", header.get_qform), ("", header.get_base_affine)):
+        if (name and not header[f"{name}_code"]) or (not name and broken):
+            continue
+        try:
+            affine = np.asarray(read(), np.float64)
+        except Exception:  # a quaternion that is none
+            affine = np.zeros((4, 4))
+        box = np.prod(np.linalg.norm(affine[:3, :3], axis=0))  # of the voxel if its axes were perpendicular
+        if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-6 * box > 0:
+            return affine, broken
+        broken = f"its {name} is not a transform, and its qform is taken"
+    remedy = "Repair the header, for example nibabel.Nifti1Image(voxels, numpy.eye(4))"
+    raise image_error(path, "the affine does not say where the voxels lie", remedy)
 
-    A zipped file is unpacked once, into memory, and to its end, where the checksum is.
+
+def _complete(path: Path, stream: Any, header: nibabel.Nifti1Header) -> Any:
+    """Return the file, or what is unpacked from it, after a check that it holds all voxels.
+
+    A zipped file is read to the end of its last member, where the checksum is; what follows that is no part of it.
     """
-    assert isinstance(volume.dataobj, ArrayProxy)  # what every image has that nibabel reads
-    n_bytes = volume.dataobj.offset + math.prod(volume.shape) * volume.get_data_dtype().itemsize
+    n_bytes = header.get_data_offset() + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    source, n_present = str(path), path.stat().st_size
     if isinstance(stream, gzip.GzipFile):
+        if n_bytes > MAX_BYTES:
+            raise image_error(path, f"unpacked it has {n_bytes:,} bytes, more than {MAX_BYTES:,}", "Crop it first")
         stream.seek(0)
         unpacked = stream.read(n_bytes)
-        stream.read(1)
-        n_present, volume = len(unpacked), type(volume).from_stream(io.BytesIO(unpacked))
-    else:
-        n_present = path.stat().st_size
+        try:
+            stream.read(1)
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):
+                raise
+        source, n_present = io.BytesIO(unpacked), len(unpacked)
     if n_present < n_bytes:
         reason = f"the file is cut short: {n_present:,} of {n_bytes:,} bytes"
         raise image_error(path, reason, "Copy or download it again")
-    return volume
+    return source
 
 
 def _only_plane(shape: tuple[int, ...], affine: np.ndarray) -> str:
     """Return the plane of a volume that is a single slice; axial for every other volume."""
     single = [plane for plane in PLANES if n_slices(shape, affine, plane) == 1]
     return single[0] if len(single) == 1 else "axial"
-
-
-def _header_window(header: nibabel.Nifti1Header) -> tuple[float, float] | None:
-    low, high = float(header["cal_min"]), float(header["cal_max"])
-    return ((low + high) / 2, high - low) if np.isfinite(high - low) and high > low else None
-
-
-def _space(header: nibabel.Nifti1Header) -> int:
-    """Return the code of the transform that nibabel's affine comes from; 2 (aligned) where the file has none."""
-    return int(header["sform_code"]) or int(header["qform_code"]) or 2
-
-
-def _unit(header: nibabel.Nifti1Header) -> str:
-    """Return the unit of length, from the lowest three bits; the others are about time."""
-    return _UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
-
-
-def _spacing_mm(where: VolumeSlice) -> tuple[float, float]:
-    sizes = voxel_sizes(where.affine) * _MM_PER_UNIT[where.unit]
-    (row_axis, _), (column_axis, _), _ = image_axes(where.affine, where.plane)
-    return float(sizes[row_axis]), float(sizes[column_axis])

@@ -1,126 +1,162 @@
-"""PNG, JPEG and TIFF through Pillow, and the TIFF kinds that Pillow does not know through tifffile."""
+"""PNG and JPEG through Pillow, TIFF through tifffile; what one of them does not decode, the other may."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, ImageOps
 
 from .errors import check_size, choose_frame, decoding, image_error
-from .intensity import (
-    apply_window,
-    check_finite,
-    drop_alpha,
-    grey_to_rgb,
-    percentile_window,
-)
+from .intensity import apply_window, check_finite, drop_alpha, grey_to_rgb, percentile_window, to_uint8
 from .medical_image import MedicalImage
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 274, 284, 339
-_WHITE_IS_ZERO, _UPRIGHT, _SEPARATE_PLANES, _UNSIGNED, _SIGNED = 0, 1, 2, 1, 2
+_SIXTEEN_BITS_AND_ALPHA = bytes([16, 4])  # bit depth and colour type of a PNG, at byte 24
+_ALPHA_MODES = ("PA", "LA", "RGBA", "La", "RGBa")
+_ORIENTATION, _UPRIGHT = 274, 1
+_LOSSY = (6, 7, 34892, 34934, 50001)  # compressions of TIFF: JPEG, JPEG 2000 and JPEG XR, WebP
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """A page of a raster file.
+
+    Attributes:
+        stored: the numbers in the file, [H, W] or [H, W, S]; of a palette image the indices.
+        shown: what they mean: grey values [H, W] of any type, or colours, uint8 [H, W, 3 or 4].
+        alpha: whether the last of the stored channels is transparency.
+        lossy: whether compression changed the numbers.
+        frame: which page this is, of ``n_frames``.
+    """
+
+    stored: np.ndarray
+    shown: np.ndarray
+    alpha: bool
+    lossy: bool
+    frame: int
+    n_frames: int
 
 
 def read_raster(path: Path, kind: str, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
     """Read a file of ``kind`` ``"PNG"``, ``"JPEG"`` or ``"TIFF"``; see :func:`medclipsam_utils.images.read_image`."""
+    page = raster_page(path, kind, frame)
+    with decoding(path, "its values cannot be shown", "Export it again, as PNG"):
+        pixels, used = _to_pixels(path, page.shown, window)
+    return MedicalImage(pixels, path, kind, window=used, frame=page.frame, n_frames=page.n_frames)
+
+
+def raster_page(path: Path, kind: str, frame: int | None) -> Raster:
+    """Decode one page, the first if ``frame`` is None."""
     remedy = "The file is damaged or cut short: export it again, as PNG"
     with decoding(path, f"this {kind} file cannot be decoded", remedy):
+        if kind != "TIFF":
+            return _with_pillow(path, kind, frame)
         try:
-            values, chosen, n_frames = _with_pillow(path, kind, frame)
-        except UnidentifiedImageError:
-            if kind != "TIFF":
-                raise
-            values, chosen, n_frames = _with_tifffile(path, frame)
-        pixels, used = _to_pixels(path, values, window)
-    return MedicalImage(pixels, path, kind, window=used, frame=chosen, n_frames=n_frames)
+            return _with_tifffile(path, frame)
+        except NotImplementedError as error:  # what tifffile does not decode, libtiff in Pillow may
+            try:
+                return _with_pillow(path, kind, frame)
+            except Exception:
+                remedy = "Export it again, as PNG"
+                if "imagecodecs" in str(error.__context__):
+                    remedy = "Install its decoder: pip install imagecodecs"
+                raise image_error(path, f"this TIFF file is {error}", remedy) from None
 
 
-def _with_pillow(path: Path, kind: str, frame: int | None) -> tuple[np.ndarray, int, int]:
-    """Read values [H, W] (of any type) or colours, uint8 [H, W, 3 or 4], the frame and the number of frames."""
+def _with_pillow(path: Path, kind: str, frame: int | None) -> Raster:
     # An open file and not its path: from a path, Pillow maps TIFF files into memory and then turns them wrongly.
     with path.open("rb") as file, Image.open(file, formats=(kind,)) as image:
         n_frames = getattr(image, "n_frames", 1)
         chosen = choose_frame(path, frame, n_frames, default=0)
         image.seek(chosen)
         check_size(path, image.height, image.width)
-        tags: Mapping[int, Any] = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-        if _is_misread(tags):
-            raise UnidentifiedImageError
-        white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        if kind == "TIFF":
-            boxes = np.array([tile[1] for tile in image.tile])  # left, upper, right, lower
-            _check_coverage(path, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).sum(), image.height * image.width)
         image.load()
         upright = ImageOps.exif_transpose(image)
-        has_alpha = upright.mode in ("PA", "LA", "RGBA", "La", "RGBa") or "transparency" in upright.info
-        if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-            values = np.asarray(upright)
-            # Pillow inverts WhiteIsZero images of up to 8 bits itself.
-            return (_inverted(values) if white_is_zero else values), chosen, n_frames
-        if has_alpha:
-            return np.asarray(upright.convert("RGBA")), chosen, n_frames
-        return np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB")), chosen, n_frames
+        stored, alpha = np.asarray(upright), upright.mode in _ALPHA_MODES
+        file.seek(24)
+        if kind == "PNG" and file.read(2) == _SIXTEEN_BITS_AND_ALPHA:  # which Pillow cuts to 8 bits
+            import imagecodecs  # nothing else here needs it directly
+
+            stored = imagecodecs.png_decode(path.read_bytes())
+            shown = stored[..., 0] * (stored[..., 1] / 65535)
+        elif upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+            shown = stored
+        elif alpha or "transparency" in upright.info:
+            shown = np.asarray(upright.convert("RGBA"))
+        else:
+            shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    return Raster(stored, shown, alpha, kind == "JPEG", chosen, n_frames)
 
 
-def _is_misread(tags: Mapping[int, Any]) -> bool:
-    """Recognise what Pillow misreads: signed bytes, unsigned 32 bits, and more than 8 bits in separate planes."""
-    bits, sign = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
-    separate = len(bits) > 1 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
-    return (bits[0], sign) in ((8, _SIGNED), (32, _UNSIGNED)) or (bits[0] > 8 and separate)
-
-
-def _with_tifffile(path: Path, frame: int | None) -> tuple[np.ndarray, int, int]:
-    """Do as :func:`_with_pillow` does, for the kinds of TIFF that Pillow does not know or misreads."""
+def _with_tifffile(path: Path, frame: int | None) -> Raster:
+    """Decode a page of a TIFF file; a NotImplementedError leaves it to Pillow."""
     with tifffile.TiffFile(path) as file:
-        n_frames = len(file.pages)
+        n_frames, stack = len(file.pages), file.series[0] if len(file.pages) == 1 else None
+        if stack is not None and stack.ndim > 2 and stack.shape != file.pages[0].shape:  # a stack behind one page
+            n_frames = math.prod(stack.shape[:-2])
+        else:
+            stack = None
         chosen = choose_frame(path, frame, n_frames, default=0)
-        page = file.pages[chosen].aspage()
+        page = file.pages[chosen if stack is None else 0].aspage()
         check_size(path, page.imagelength, page.imagewidth)
-        if page.tags.valueof(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
-            raise image_error(path, "this kind of TIFF file has an orientation", "Export it upright, as PNG")
-        _check_coverage(path, len(page.dataoffsets), math.prod(page.chunked))
+        photometric, compression = page.photometric, page.compression
+        if photometric not in (0, 1, 2, 3) and not (photometric == 6 and compression == 7):
+            raise NotImplementedError(f"in colours of the kind {photometric!r}")
+        if stack is None and len(page.dataoffsets) < math.prod(page.chunked):
+            raise image_error(path, "strips or tiles of this TIFF file are missing", "Copy or export it again")
         try:
-            values = page.asarray()
+            stored = page.asarray() if stack is None else stack.asarray().reshape(-1, *stack.shape[-2:])[chosen]
         except ValueError as error:
-            if "imagecodecs" not in str(error):
+            if "not supported" not in str(error) and "imagecodecs" not in str(error):
                 raise
-            reason = f"this TIFF file is compressed with {tifffile.COMPRESSION(page.compression).name}"
-            raise image_error(path, reason, "Install its decoder: pip install imagecodecs") from None
-        if page.axes == "SYX":
-            values = np.moveaxis(values, 0, 2)  # (3 or 4, H, W) to (H, W, 3 or 4)
-        if values.ndim == 3 and values.shape[2] == 1:
-            values = values[..., 0]
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.ndim == 2:
-            values = _inverted(values)
-        if values.ndim == 2:
-            return values, chosen, n_frames
-        if page.axes not in ("YXS", "SYX") or values.shape[2] not in (3, 4):
+            raise NotImplementedError(f"compressed with {tifffile.COMPRESSION(compression).name}") from error
+        axes = page.axes if stack is None else "YX"
+        n_extra = page.samplesperpixel - (1 if photometric in (0, 1, 3) else 3)
+        if axes not in ("YX", "YXS", "SYX") or n_extra > 1 or (n_extra and photometric < 2 and not page.extrasamples):
             reason = f"a TIFF page with axes {page.axes} and shape {page.shape}"
             raise image_error(path, reason, "Export one grey or RGB image from it")
-        return _colours_to_uint8(path, values), chosen, n_frames
+        stored = np.moveaxis(stored, 0, 2) if axes == "SYX" else stored
+        stored = _upright(stored, page.tags.valueof(_ORIENTATION, _UPRIGHT))
+        extra = page.extrasamples[0] if page.extrasamples else None
+        shown = _shown(path, stored, page.bitspersample, photometric, page.colormap, extra)
+    return Raster(stored, shown, extra in (1, 2), compression in _LOSSY, chosen, n_frames)
 
 
-def _check_coverage(path: Path, covered: int, expected: int) -> None:
-    """Refuse TIFF files that lack some of their strips or tiles: decoders leave black what is missing."""
-    if covered < expected:
-        raise image_error(path, "strips or tiles of this TIFF file are missing", "Copy or export it again")
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn [H, W, ...] as the orientation of TIFF and EXIF says (TIFF 6.0, page 36)."""
+    if orientation >= 5:
+        values = np.swapaxes(values, 0, 1)
+    flips = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ())
+    return np.flip(values, flips)
 
 
-def _colours_to_uint8(path: Path, values: np.ndarray) -> np.ndarray:
-    """Bring colours to uint8: integers keep their full range, floats are stretched, all channels by the same window."""
-    if np.issubdtype(values.dtype, np.unsignedinteger):
-        return (values >> (8 * values.dtype.itemsize - 8)).astype(np.uint8)
-    check_finite(path, values)
-    return apply_window(values, percentile_window(values))
-
-
-def _inverted(values: np.ndarray) -> np.ndarray:
-    return np.iinfo(values.dtype).max - values if np.issubdtype(values.dtype, np.integer) else -values
+def _shown(
+    path: Path, stored: np.ndarray, bits: int, photometric: int, colours: np.ndarray | None, extra: int | None
+) -> np.ndarray:
+    """Return what the numbers of a TIFF page mean: grey values [H, W], or uint8 [H, W, 3]."""
+    if photometric == 3 and colours is not None:
+        colours = colours if colours.max() > 255 else colours * 257  # some files have 8 bits where 16 are asked for
+        return np.moveaxis((colours >> 8).astype(np.uint8)[:, stored], 0, 2)
+    unsigned, white = stored.dtype.kind in "bu", 2**bits - 1
+    values = stored if stored.ndim == 3 else stored[..., None]
+    if photometric == 0:
+        values = white - values.astype(np.uint64) if unsigned else ~values if values.dtype.kind == "i" else -values
+    if unsigned and bits <= 8:
+        values = to_uint8(values / white)
+    elif unsigned and photometric == 2:
+        values = (values >> (bits - 8)).astype(np.uint8)
+    elif photometric == 2:
+        check_finite(path, values)
+        values = apply_window(values, percentile_window(values))
+    n_channels = 1 if photometric < 2 else 3
+    if extra == 2:  # transparency, not yet multiplied
+        opaque = 255 if values.dtype == np.uint8 else white if unsigned else 1
+        product = values[..., :n_channels] * (values[..., n_channels:] / opaque)
+        values = np.rint(product).astype(np.uint8) if values.dtype == np.uint8 else product
+    return values[..., :3] if n_channels == 3 else values[..., 0]
 
 
 def _to_pixels(

@@ -5,6 +5,7 @@ A reader, and the library that it stands on, is imported when a file of its kind
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from pathlib import Path
@@ -15,6 +16,8 @@ from .formats import sniff
 from .intensity import check_window
 from .medical_image import MedicalImage
 from .volume import PLANES
+
+logger = logging.getLogger(__name__)
 
 
 def read_image(
@@ -30,7 +33,9 @@ def read_image(
     How values become grey levels 0 to 255, in this order of preference:
 
     1. ``window``, if given;
-    2. what the file asks for: the VOI LUT or first window of a DICOM file, ``cal_min`` and ``cal_max`` of NIfTI;
+    2. what the file asks for: the VOI LUT or first window of a DICOM file, ``cal_min`` and ``cal_max`` of NIfTI
+       (unless that would make most of the slice white, or all of it black: some programs write 0 and 255 always).
+       White is the largest number of as many bits as the entries of a VOI LUT need, whatever it says;
     3. 8-bit values are kept as they are;
     4. anything else (16-bit and float images, DICOM without a window) is stretched between its 0.5th and 99.5th
        percentiles, or its extremes where these coincide; a constant image becomes black. DICOM pixel padding does
@@ -52,13 +57,27 @@ def read_image(
             end. Default: the middle.
 
     Returns:
-        The image and what its file says about it, see :class:`MedicalImage`.
+        The image and what its file says about it, see :class:`MedicalImage`. What of the header cannot be understood,
+        and does not change the pixels, is in its ``notes`` and is logged as a warning.
 
     Raises:
-        ImageError: the file is missing, empty, damaged, of another format, without a decoder, has values that are not
-            finite, or an argument does not fit it.
+        ImageError: part of the header cannot be understood, and the pixels depend on it; the file is missing, empty,
+            damaged, of another format, without a decoder, has values that are not finite, or an argument does not fit
+            it.
     """
-    path = Path(path)
+    image = _read(Path(path), frame, window, plane, slice_index)
+    for note in image.notes:
+        logger.warning("%s: %s", path, note)
+    return image
+
+
+def _read(
+    path: Path,
+    frame: int | None,
+    window: tuple[float, float] | None,
+    plane: str | None,
+    slice_index: int | None,
+) -> MedicalImage:
     window = check_window(path, window)
     if plane is not None and plane not in PLANES:
         raise image_error(path, f"plane is {plane!r}", f"Choose one of {', '.join(PLANES)}")
