@@ -1,8 +1,8 @@
 from . import simulate as _simulate
-from .images import ImageError, MedicalImage, read_image, write_mask
+from .images import ImageError, MedicalImage, read_image, read_mask, write_mask
 from .metrics import dice, nsd
 from .models import Clip, load_clip, load_sam
-from .pipeline import Segmentation, Segmenter, segment_folder
+from .pipeline import Segmentation, Segmenter, segment_folder, segment_volume
 from .simulate import Sample
 from .tasks import TASKS, Task
 
@@ -23,7 +23,9 @@ __all__ = [
     "load_sam",
     "nsd",
     "read_image",
+    "read_mask",
     "segment_folder",
+    "segment_volume",
     "simulate",
     "write_mask",
 ]

@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def as_mask(mask: ArrayLike, name: str = "the mask", remedy: str = "give bool") -> np.ndarray:
+def as_mask(mask: ArrayLike, name: str = "the mask", remedy: str = "give bool", *, volume: bool = False) -> np.ndarray:
     """Return a mask as bool [H, W]; one that is bool already comes back as it is.
 
     Args:
         mask: [H, W], bool or numbers that are all 0 or 1.
         name: what a message calls the mask.
         remedy: what a message asks you to do where there are other values.
+        volume: ask for the mask of a volume, [S, H, W], instead.
 
     Raises:
         ValueError: the mask is not [H, W], has no pixels, or has other values.
     """
     mask = np.asarray(mask)
-    if mask.ndim != 2:
+    if volume and mask.ndim != 3:
+        raise ValueError(f"{name} has shape {mask.shape}, the mask of a volume is [S, H, W]: give all its slices")
+    if not volume and mask.ndim != 2:
         raise ValueError(f"{name} has shape {mask.shape}, a mask is [H, W]: take one image and one channel, as mask[0]")
     if not mask.size:
         raise ValueError(f"{name} has shape {mask.shape}, so no pixels: check how it was cropped")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,13 +26,13 @@ EXAMPLES = """\
 examples:
   medclipsam demo
   medclipsam segment scan.dcm "brain tumour" -o mask.png --overlay overlay.png
-  medclipsam segment head.nii.gz "brain tumour" --plane axial --slice 80
+  medclipsam segment head.nii.gz "brain tumour"
   medclipsam folder scans masks "brain tumour"
   medclipsam evaluate masks/masks references
 
 exit status:
-  0 done, 1 an input is wrong (a message says which), 2 the command line is wrong, 3 some files of a folder failed,
-  130 interrupted
+  0 done, 1 an input is wrong (a message says which), 2 the command line is wrong, 3 some files of a folder failed or
+  were left out, 130 interrupted
 
 Research and teaching only: this is no medical device.
 """
@@ -39,6 +41,9 @@ Research and teaching only: this is no medical device.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, see :data:`EXAMPLES`."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a sign that the console does not know is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="medclipsam",
         description="MedCLIP-SAMv2: segment a medical image from a sentence.",
@@ -56,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     try:
+        logging.getLogger("medclipsam_utils").addHandler(logging.NullHandler())  # what it logs is printed or in tables
         with _plain_warnings():
             return options.run(options)
     except (ValueError, OSError) as error:  # the errors of models and images are ValueErrors that say what to do

@@ -57,6 +57,6 @@ def _images(folder: Path) -> list[MedicalImage]:
     from tqdm import tqdm
 
     from ..images import read_image
-    from ..images.names import image_names
+    from ..images.names import list_images
 
-    return [read_image(folder / name) for name in tqdm(image_names(folder), "reading", unit="file")]
+    return [read_image(folder / name) for name in tqdm(list_images(folder).images, "reading", unit="file")]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 DESCRIPTION = (
     "DSC and NSD of every mask against the reference of the same name, with 95 % bootstrap intervals; with --versus, a "
-    "paired t-test against other masks of the same images. Where a reference has no pixel size, a pixel counts as "
-    "1 mm."
+    "paired t-test against other masks of the same images. A volume (NIfTI, pages of TIFF, frames of DICOM) is scored "
+    "as a whole, in 3-D. Where a reference has no pixel size, a pixel counts as 1 mm. Exit status 3 if some files were "
+    "left out."
 )
 
 
@@ -36,4 +37,4 @@ def run(options: argparse.Namespace) -> int:
                 f"{name}, {options.masks} − {options.versus}: {test.mean_difference:+.3f}, 95 % interval "
                 f"{test.low:+.3f} to {test.high:+.3f}, p = {test.p_value:.2g}"
             )
-    return 0
+    return 3 if scores.left_out else 0

@@ -103,16 +103,15 @@ def _look_up_table(path: Path, header: Dataset, sequence: str, values: np.ndarra
     Entries of 8 bits may be packed as bytes (PS3.3 C.11.1.1). The first value is signed if the values are; many files
     mark it as unsigned.
     """
-    item = next(iter(header.get(sequence) or []), None)
-    descriptor = numbers(path, item, "LUTDescriptor") if item else []
-    if not descriptor and (item is None or not item.get("LUTData")):
+    item = next(iter(header.get(sequence) or []), Dataset())
+    descriptor, data = numbers(path, item, "LUTDescriptor"), item.get("LUTData")
+    if not descriptor and not data:
         return None  # an empty item is no table
-    if len(descriptor) != 3 or not item.get("LUTData"):
-        raise unclear(path, "LUTData" if len(descriptor) == 3 else "LUTDescriptor", f"of {sequence} is not complete")
+    if not descriptor or not data:
+        raise unclear(path, "LUTData" if descriptor else "LUTDescriptor", f"is missing in {sequence}")
     n_entries, first = int(descriptor[0]) % 2**16 or 2**16, int(descriptor[1])
     first -= 2**16 * (first >= 2**15 and values.min() < 0)
     first += 2**16 * (first < 0 and values.dtype.kind == "u")
-    data = item.LUTData
     if isinstance(data, bytes):
         order = ">" if header.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
         data = np.frombuffer(data, f"{order}u2")

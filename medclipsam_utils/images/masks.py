@@ -60,6 +60,22 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: MedicalImage) ->
     _write_atomically(path, content)
 
 
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write pixels, uint8 [H, W, 3], as an image of the kind that the extension names, all of it or nothing.
+
+    Raises:
+        ImageError: no such kind is known, or the place cannot be written.
+    """
+    check_picture(path)
+    _write_atomically(path, picture(pixels, path.suffix.lower()))
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a path whose extension names no kind of image."""
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise image_error(path, f"images are not written as {path.suffix or 'a file without extension'}", "Use .png")
+
+
 def picture(pixels: np.ndarray, extension: str) -> bytes:
     """Make a file of pixels, uint8 [H, W] or [H, W, 3], with the mark by which this program knows its own files."""
     buffer = io.BytesIO()

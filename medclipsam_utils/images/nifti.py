@@ -139,7 +139,8 @@ def _complete(path: Path, stream: Any, header: nibabel.Nifti1Header) -> Any:
     A zipped file is read to the end of its last member, where the checksum is; what follows that is no part of it.
     """
     n_bytes = header.get_data_offset() + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
-    source, n_present = str(path), path.stat().st_size
+    source: Any = str(path)
+    n_present = path.stat().st_size
     if isinstance(stream, gzip.GzipFile):
         if n_bytes > MAX_BYTES:
             raise image_error(path, f"unpacked it has {n_bytes:,} bytes, more than {MAX_BYTES:,}", "Crop it first")

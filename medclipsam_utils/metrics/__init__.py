@@ -4,7 +4,9 @@
 :func:`dice`                      overlap of two masks
 :func:`nsd`                       agreement of their outlines within a tolerance, in millimetres
 :func:`nsd_released`              the same as the paper's released code computes it: for comparison only
-:func:`evaluate_masks`            both, for a folder of masks against a folder of references
+:func:`volume_dice`               overlap of two masks of a volume, in all its voxels
+:func:`volume_nsd`                agreement of their surfaces within a tolerance, in millimetres
+:func:`evaluate_masks`            DSC and NSD, for a folder of masks against a folder of references
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
 :func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
 :func:`auc_by_pair`               how well a score tells two groups of images apart (its mean is the AUC)
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from .classification import ZeroShot, auc_by_pair, zero_shot
 from .folders import MaskScores, evaluate_masks
-from .masks import dice, nsd, nsd_released
+from .masks import dice, nsd, nsd_released, volume_dice, volume_nsd
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
 from .statistics import Interval, PairedTest, bootstrap_interval, paired_test
 
@@ -39,5 +41,7 @@ __all__ = [
     "nsd_released",
     "paired_test",
     "retrieval_accuracy",
+    "volume_dice",
+    "volume_nsd",
     "zero_shot",
 ]

@@ -63,6 +63,45 @@ def nsd(pred: ArrayLike, true: ArrayLike, tolerance_mm: float = 2.0, spacing_mm:
     return _surface_dice(pred, true, _tolerance("tolerance_mm", tolerance_mm), _spacing(spacing_mm))
 
 
+def volume_dice(pred: ArrayLike, true: ArrayLike) -> float:
+    """Compute the Dice similarity coefficient of two masks of a volume: of all its voxels, not slice by slice.
+
+    Args:
+        pred: predicted mask [S, H, W], bool or numbers that are all 0 or 1.
+        true: reference mask, alike.
+
+    Returns, Raises:
+        As :func:`dice`.
+    """
+    pred, true = _masks(pred, true, volume=True)
+    n_voxels = int(pred.sum()) + int(true.sum())
+    return 2 * int((pred & true).sum()) / n_voxels if n_voxels else 1.0
+
+
+def volume_nsd(
+    pred: ArrayLike,
+    true: ArrayLike,
+    tolerance_mm: float = 2.0,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+) -> float:
+    """Compute the normalised surface Dice of two masks of a volume: the part of both surfaces within a tolerance.
+
+    Args:
+        pred: predicted mask [S, H, W], bool or numbers that are all 0 or 1.
+        true: reference mask, alike.
+        tolerance_mm: how far apart two surfaces may be and still count as equal, in mm; 0 is allowed.
+        spacing_mm: distance of neighbouring voxels in mm: between slices, rows and columns.
+
+    Returns:
+        From 0 (no part of the surfaces agrees) to 1. Both empty: 1.0; one empty: 0.0.
+
+    Raises:
+        ValueError: as :func:`nsd`.
+    """
+    pred, true = _masks(pred, true, volume=True)
+    return _surface_dice(pred, true, _tolerance("tolerance_mm", tolerance_mm), _spacing(spacing_mm, 3))
+
+
 def nsd_released(pred: ArrayLike, true: ArrayLike, tolerance: float = 2.0) -> float:
     """Compute the NSD as the paper's released code does. **Not a correct measure**: only to compare with its tables.
 
@@ -105,9 +144,10 @@ def _surface_dice(pred: np.ndarray, true: np.ndarray, tolerance: float, spacing:
     return score.item()
 
 
-def _masks(pred: ArrayLike, true: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return both masks as bool [H, W]."""
-    pred, true = as_mask(pred, "pred", "threshold it"), as_mask(true, "true", "threshold it")
+def _masks(pred: ArrayLike, true: ArrayLike, volume: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return both masks as bool [H, W], or [S, H, W] of a volume."""
+    pred = as_mask(pred, "pred", "threshold it", volume=volume)
+    true = as_mask(true, "true", "threshold it", volume=volume)
     if pred.shape != true.shape:
         raise ValueError(
             f"pred has shape {pred.shape} and true has shape {true.shape}: bring the prediction back to the size of "
@@ -122,15 +162,16 @@ def _tolerance(name: str, value: float) -> float:
     return float(value)
 
 
-def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float]:
+def _spacing(spacing_mm: Sequence[float], n_axes: int = 2) -> tuple[float, ...]:
     try:
-        rows, columns = (float(number) for number in spacing_mm)
-        valid = all(math.isfinite(number) and number > 0 for number in (rows, columns))
+        sizes = tuple(float(number) for number in spacing_mm)
+        valid = len(sizes) == n_axes and all(math.isfinite(number) and number > 0 for number in sizes)
     except (TypeError, ValueError):
         valid = False
     if not valid:
+        numbers, order = ("two", "between rows") if n_axes == 2 else ("three", "between slices, between rows")
         raise ValueError(
-            f"spacing_mm is {spacing_mm!r}: give two positive numbers, (between rows, between columns); where a file "
-            "does not say, (1, 1) measures in pixels"
+            f"spacing_mm is {spacing_mm!r}: give {numbers} positive numbers, ({order}, between columns); where a file "
+            f"does not say, {(1,) * n_axes} measures in pixels"
         )
-    return rows, columns
+    return sizes

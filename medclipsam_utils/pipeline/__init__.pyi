@@ -4,6 +4,7 @@ from .presence import Calibration, Presence, calibrate
 from .question import Question, Questions, UnknownTargetWarning, saliency_maps
 from .segmentation import Segmentation
 from .segmenter import Segmenter
+from .volume import VolumeSegmentation, segment_volume
 
 __all__ = [
     "Calibration",
@@ -14,8 +15,10 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "UnknownTargetWarning",
+    "VolumeSegmentation",
     "calibrate",
     "saliency_maps",
     "segment",
     "segment_folder",
+    "segment_volume",
 ]

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm.auto import tqdm
 
 from ..images import MedicalImage, read_image, write_mask
-from ..images.names import image_names, image_stem
-from ..runs.checkpoints import weights_digest
+from ..images.formats import sniff
+from ..images.masks import write_picture
+from ..images.names import image_stem, list_images
+from ..images.nifti import NiftiVolume
 from ..runs.files import write_json, write_table
 from ..runs.processes import joined
 from ..runs.records import Record, Records
-from ..tasks import Task, get_task
-from .naming import named_tasks
+from ..tasks import Task
+from .asked import what_is_asked
 from .question import Text
 from .segmentation import Segmentation
 from .segmenter import Segmenter
+from .volume import VolumeSegmentation, segment_volume
 
-MASKS, OVERLAYS, RECORDS, QUESTION = "masks", "overlays", "records", "question.json"
-RESULTS, FAILURES = "results.csv", "failures.csv"
-RESULT_COLUMNS = ("file", "mask", "task", "text", "share_of_image", "area_mm2", "p_value", "present", "reason")
-FAILURE_COLUMNS = ("file", "error")
+MASKS, OVERLAYS, RECORDS, SLICES, QUESTION = "masks", "overlays", "records", "slices", "question.json"
+RESULTS, FAILURES, IGNORED = "results.csv", "failures.csv", "ignored.csv"
+RESULT_COLUMNS = (
+    *("file", "frame", "slice", "mask", "task", "text", "share_of_image", "area_mm2", "volume_ml"),
+    *("p_value", "present", "reason", "note"),
+)
+FAILURE_COLUMNS, IGNORED_COLUMNS = ("file", "error"), ("file", "reason")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class FolderResult:
         new: how many files this call looked at, in this process.
         results: the table of masks.
         failures: the table of files without one.
+        ignored: the table of other files in the folder: those that are no images, and what this program wrote.
     """
 
     masks: int
@@ -47,6 +54,7 @@ class FolderResult:
     new: int
     results: Path
     failures: Path
+    ignored: Path
 
     def __repr__(self) -> str:
         failed = f", failed: {self.failed} (see {self.failures})" if self.failed else ""
@@ -62,6 +70,8 @@ def segment_folder(
     task: str | Task | None = None,
     batch_size: int = 8,
     overlays: bool = False,
+    plane: str | None = None,
+    slice_index: int | None = None,
     retry: bool = False,
     progress: bool = True,
 ) -> FolderResult:
@@ -69,10 +79,14 @@ def segment_folder(
 
     ::
 
-        target/masks/…          for each image one of the same name: .png, or .nii.gz of a NIfTI volume
-        target/overlays/…       images with the outline drawn in, if asked for
-        target/results.csv      a row for each mask: task, area, presence
+        target/masks/…          for each image one of the same name: .png, or .nii.gz of a whole NIfTI volume
+        target/overlays/…       images with the outline drawn in, if asked for; of a volume the slice with most of it
+        target/results.csv      a row for each mask: which frame or slices of the file, task, area, presence
         target/failures.csv     a row for each file that could not be read or segmented, and why
+        target/ignored.csv      a row for each other file: text, documents, and results of this program
+
+    Of a DICOM or TIFF file with several frames the middle frame or the first page is segmented, and the table says so.
+    In the tables a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     A file that fails stops nothing. The same call goes on after an interruption, and does nothing twice: what was done,
     or failed, is done again only if the file has changed since, or its mask is gone. Under ``torchrun`` the processes
@@ -80,11 +94,13 @@ def segment_folder(
 
     Args:
         segmenter: answers the question.
-        source: the folder; see :class:`~medclipsam_utils.datasets.MaskFolder` for what counts as an image.
+        source: the folder; see :func:`~medclipsam_utils.images.names.list_images` for what counts as an image.
         target: the folder to write to, made if it is missing; it belongs to one question and its settings.
         text, task: as in :meth:`Segmenter.segment`.
         batch_size: number of images that are seen together.
         overlays: draw them.
+        plane, slice_index: of NIfTI volumes, as in :func:`~medclipsam_utils.images.read_image`; without a slice all are
+            segmented.
         retry: try again what failed.
         progress: show a bar.
 
@@ -100,10 +116,13 @@ def segment_folder(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: give 1 or more")
     segmenter.questions.ask([], text, task)  # raises, if they are wrong, before anything is written
-    images = _images(source, target)
+    listing = list_images(source, leave_out=target)
+    images = _first_of_stem(listing.images)
+    what = _What(segmenter, source, target, text, task, overlays, plane, slice_index)
     with joined(segmenter.clip.device) as processes:
         if processes.first:
-            _claim(target, _question(segmenter, text, task))
+            reading = {} if plane is None and slice_index is None else {"plane": plane, "slice": slice_index}
+            _claim(target, what_is_asked(segmenter, text, task) | reading)
         processes.wait()
         records = Records(target / RECORDS, processes.rank)
         known = records.read()
@@ -117,49 +136,46 @@ def segment_folder(
                     alike = [name for name in batch if images[name]]
                     for name in alike:
                         records.append(_failure(name, _state(source / name), _shares_stem(images[name])))
-                    names = [name for name in batch if name not in alike]
-                    for record in _segment(segmenter, source, target, names, text, task, overlays):
+                    for record in _segment(what, [name for name in batch if name not in alike], not quiet):
                         records.append(record)
-                    bar.update(len(batch))
+                        bar.update()
+                    bar.update(len(alike))
             processes.wait()
         finally:
             known = records.read()
             looked_at = [known[name] for name in images if name in known]
             done, failed = ([record for record in looked_at if record[key]] for key in ("mask", "error"))
+            failed += [{"file": name, "error": reason} for name, reason in listing.unread.items()]
             if processes.first:
                 for name, columns, rows in ((RESULTS, RESULT_COLUMNS, done), (FAILURES, FAILURE_COLUMNS, failed)):
-                    write_table(target / name, columns, ([row[column] for column in columns] for row in rows))
-    return FolderResult(len(done), len(failed), len(todo), target / RESULTS, target / FAILURES)
+                    write_table(target / name, columns, ([row.get(column, "") for column in columns] for row in rows))
+                write_table(target / IGNORED, IGNORED_COLUMNS, sorted(listing.ignored.items()))
+    return FolderResult(len(done), len(failed), len(todo), *(target / name for name in (RESULTS, FAILURES, IGNORED)))
 
 
-def _images(source: Path, target: Path) -> dict[str, str]:
-    """List the images by their names relative to the folder, in alphabetical order; what is in ``target`` is none.
+@dataclass(frozen=True)
+class _What:
+    """The arguments of :func:`segment_folder` on which an answer depends."""
 
-    The value is the name of an earlier image in the same folder with the same stem, whose mask would have the same
-    name; empty if there is none.
-    """
+    segmenter: Segmenter
+    source: Path
+    target: Path
+    text: Text | None
+    task: str | Task | None
+    overlays: bool
+    plane: str | None
+    slice_index: int | None
+
+
+def _first_of_stem(names: Sequence[str]) -> dict[str, str]:
+    """Map each image to an earlier one in its folder whose mask would have the same name; empty if there is none."""
     first: dict[str, str] = {}
     images = {}
-    for name in image_names(source, ignore=target):
+    for name in names:
         mask = _partner(name, MASKS, "")
         images[name] = first.get(mask, "")
         first.setdefault(mask, name)
     return images
-
-
-def _question(segmenter: Segmenter, text: Text | None, task: str | Task | None) -> dict[str, Any]:
-    """Collect all that the masks depend on, but for the images."""
-    tasks = named_tasks(text or "", segmenter.questions.own) if task is None else [get_task(task)]
-    settings = {known.name: segmenter.questions.settings_of(known) for known in tasks}
-    settings = settings or {"": segmenter.questions.settings_of(None)}
-    return {
-        "text": text,
-        "task": None if task is None else get_task(task).name,
-        "prompts": {known.name: dict(known.prompts) for known in tasks if text is None},
-        "clip": f"{segmenter.clip.name} {weights_digest(segmenter.clip.model)}",
-        "sam": weights_digest(segmenter.sam.model),
-        "settings": {name: asdict(each) for name, each in settings.items()},
-    }
 
 
 def _claim(target: Path, question: dict[str, Any]) -> None:
@@ -173,7 +189,7 @@ def _claim(target: Path, question: dict[str, Any]) -> None:
     if path.exists():
         older = json.loads(path.read_text(encoding="utf-8"))
         if older != question:
-            others = ", ".join(name for name in question if older.get(name) != question[name])
+            others = ", ".join(name for name in older | question if older.get(name) != question.get(name))
             raise ValueError(f"{target} holds masks of another {others} (see {path}): give another folder")
         return
     for folder in (MASKS, RECORDS):
@@ -196,36 +212,70 @@ def _state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _segment(
-    segmenter: Segmenter,
-    source: Path,
-    target: Path,
-    names: Sequence[str],
-    text: Text | None,
-    task: str | Task | None,
-    overlays: bool,
-) -> Iterator[Record]:
+def _segment(what: _What, names: Sequence[str], progress: bool) -> Iterator[Record]:
     """Read, segment and write a batch; a record of each file once its mask is there, or why it is not."""
     images: dict[str, MedicalImage] = {}
-    states = {name: _state(source / name) for name in names}
+    states = {name: _state(what.source / name) for name in names}
     for name in names:
         try:
-            images[name] = read_image(source / name)
-        except ValueError as error:  # an ImageError is one
+            path = what.source / name
+            if sniff(path) != "NIfTI":
+                images[name] = read_image(path)
+            elif what.slice_index is not None or NiftiVolume(path, what.plane).n_slices == 1:
+                images[name] = read_image(path, plane=what.plane, slice_index=what.slice_index)
+            else:
+                yield {"state": states[name], "error": "", **_volume(what, name, progress)}
+        except Exception as error:  # whatever it is, the other files must not suffer from it
             yield _failure(name, states[name], error)
-    found = _attempt(segmenter, list(images.values()), text, task)
+    found = _attempt(what.segmenter, list(images.values()), what.text, what.task)
     for (name, image), answer in zip(images.items(), found, strict=True):
-        if isinstance(answer, Exception):
-            yield _failure(name, states[name], answer)
-            continue
-        mask = _partner(name, MASKS, ".nii.gz" if image.volume is not None else ".png")
-        (target / mask).parent.mkdir(parents=True, exist_ok=True)
-        write_mask(target / mask, answer.mask, like=image)
-        if overlays:
-            path = target / _partner(name, OVERLAYS, ".png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(answer.overlay()).save(path)
-        yield {"state": states[name], "error": "", **_row(name, mask, answer, image)}
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            mask = _written(what, name, answer, image)
+            yield {"state": states[name], "error": "", **_row(name, mask, answer, image)}
+        except Exception as error:
+            yield _failure(name, states[name], error)
+
+
+def _volume(what: _What, name: str, progress: bool) -> Record:
+    """Segment a whole volume, and return its row."""
+    parts = what.target / _partner(name, SLICES, ".parts")
+    found = segment_volume(
+        what.segmenter, what.source / name, what.text, task=what.task, plane=what.plane, parts=parts, progress=progress
+    )
+    mask = _written(what, name, found, found.largest)
+    shutil.rmtree(parts)
+    where = found.largest.volume
+    assert where is not None
+    reported = set(found.present)
+    return {
+        "file": name,
+        "frame": "",
+        "slice": f"all {where.n_slices} {where.plane}",
+        "mask": mask,
+        "task": found.task or "",
+        "text": found.text,
+        "share_of_image": round(float(found.mask.mean()), 5),
+        "area_mm2": "",
+        "volume_ml": round(found.volume_ml, 3),
+        "p_value": "",
+        "present": "no" if reported == {False} else "unknown",
+        "reason": found.presence,
+        "note": "; ".join(found.largest.notes),
+    }
+
+
+def _written(what: _What, name: str, answer: Segmentation | VolumeSegmentation, image: MedicalImage) -> str:
+    """Write the mask of an answer, and the overlay if asked for, and return the name of the mask."""
+    mask = _partner(name, MASKS, ".nii.gz" if image.volume is not None else ".png")
+    (what.target / mask).parent.mkdir(parents=True, exist_ok=True)
+    write_mask(what.target / mask, answer.mask, like=image)
+    if what.overlays:
+        path = what.target / _partner(name, OVERLAYS, ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, answer.overlay())
+    return mask
 
 
 def _attempt(
@@ -254,15 +304,20 @@ def _failure(name: str, state: list[int], error: Exception) -> Record:
 
 
 def _row(name: str, mask: str, found: Segmentation, image: MedicalImage) -> Record:
-    spacing = image.spacing_mm
+    spacing, where = image.spacing_mm, image.volume
+    several = where is not None and where.n_slices > 1
     return {
         "file": name,
+        "frame": f"{image.frame} of {image.n_frames}" if image.n_frames > 1 else "",
+        "slice": f"{where.slice_index} of {where.n_slices} {where.plane}" if where is not None and several else "",
         "mask": mask,
         "task": found.task or "",
         "text": found.text,
         "share_of_image": round(float(found.mask.mean()), 5),
         "area_mm2": "" if spacing is None else round(int(found.mask.sum()) * spacing[0] * spacing[1], 2),
+        "volume_ml": "",
         "p_value": "" if found.p_value is None else round(found.p_value, 4),
         "present": {True: "yes", False: "no", None: "unknown"}[found.present],
         "reason": found.presence.reason,
+        "note": "; ".join(image.notes),
     }

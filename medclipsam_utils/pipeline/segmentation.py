@@ -82,7 +82,12 @@ class Segmentation:
 
     def overlay(self) -> np.ndarray:
         """Draw the outline of the mask into the image, in the image's own size: uint8 [H, W, 3]."""
-        from skimage.segmentation import mark_boundaries
+        return outlined(self.image, self.mask)
 
-        marked = mark_boundaries(self.image, self.mask, color=(1, 0.6, 0), mode="inner")
-        return np.rint(255 * marked).astype(np.uint8)
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Draw the outline of a mask, bool [H, W], into an image, uint8 [H, W, 3]."""
+    from skimage.segmentation import mark_boundaries
+
+    marked = mark_boundaries(image, mask, color=(1, 0.6, 0), mode="inner")
+    return np.rint(255 * marked).astype(np.uint8)

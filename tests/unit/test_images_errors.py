@@ -231,7 +231,10 @@ def test_sizes(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "reason"),
-    [(12_000, "the image is 12000 × 12000 pixels, more than"), (60_000, "the image (is 60000 × 60000 pixels, more|has more) than 134,217,728")],
+    [
+        (12_000, "the image is 12000 × 12000 pixels, more than"),
+        (60_000, "the image (is 60000 × 60000 pixels, more|has more) than 134,217,728"),
+    ],
 )
 def test_huge_declared_sizes_are_refused_before_decoding(tmp_path, size, reason):
     png, jpeg = bytearray(FILES["grey.png"]), bytearray(FILES["grey.jpg"])

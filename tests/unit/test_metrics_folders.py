@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import nibabel
 import numpy as np
 import pytest
@@ -37,7 +39,8 @@ def test_pairs_by_name_not_by_order(tmp_path):
     assert scores.nsd == pytest.approx([nsd(square(4), square(8)), 1, 1])
     assert "3 masks" in repr(scores) and "DSC: mean 0.800" in repr(scores) and "lowest DSC: a 0.400" in repr(scores)
     scores.write(tmp_path / "scores.csv")
-    assert (tmp_path / "scores.csv").read_text().splitlines()[:2] == ["name,DSC,NSD", f"a,0.4,{scores.nsd[0]:.5g}"]
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert lines[:2] == ["name,DSC,NSD,slices,left_out", f"a,0.4,{scores.nsd[0]:.5g},1,"]
 
 
 def test_a_single_mask_has_no_interval(tmp_path):
@@ -75,18 +78,25 @@ def test_two_sets_of_masks_are_compared_in_pairs(tmp_path):
         one.compare(evaluate_masks(second, expected))
 
 
-def test_what_is_wrong_is_said(tmp_path):
+def test_what_cannot_be_scored_is_left_out_and_the_reason_is_said(tmp_path):
     found = write(tmp_path / "masks", a=square(4), b=square(4))
     with pytest.raises(ValueError, match="references is no folder"):
         evaluate_masks(found, tmp_path / "references")
     expected = write(tmp_path / "references", a=square(4))
-    with pytest.raises(ValueError, match="references has no reference for b"):
-        evaluate_masks(found, expected)
-    with pytest.raises(ValueError, match="references has no mask for b"):
-        evaluate_masks(expected, found)
+    scores = evaluate_masks(found, expected)
+    assert scores.names == ("a",) and "references has no reference for it" in scores.left_out["b"]
+    assert "left out: 1\n  b: " in repr(scores)
+    assert "references has no mask for it" in evaluate_masks(expected, found).left_out["b"]
     write(expected, b=square(4)[:10])
-    with pytest.raises(ValueError, match=r"b.png is 20 × 20 pixels .* is 10 × 20"):
-        evaluate_masks(found, expected)
+    assert "b.png is 20 × 20 pixels" in evaluate_masks(found, expected).left_out["b"]
+    (expected / "notes.txt").write_text("by whom")
     (expected / "a.tif").write_bytes((expected / "a.png").read_bytes())
-    with pytest.raises(ValueError, match=r"has a.png and a.tif of one stem"):
+    with pytest.raises(ValueError, match=r"can be scored. .*has a.(png|tif) and a.(png|tif) of one stem"):
         evaluate_masks(found, expected)
+    (expected / "a.tif").unlink()
+    scores = evaluate_masks(found, expected)
+    assert scores.left_out[str(expected / "notes.txt")] == "text"
+    scores.write(tmp_path / "scores.csv")
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open(encoding="utf-8", newline="")))
+    assert [(row["name"], row["DSC"]) for row in rows[:2]] == [("a", "1.0"), (str(expected / "notes.txt"), "")]
+    assert all(row["left_out"] for row in rows[1:]) and len(rows) == 3
