@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Write the mask of what a sentence names in an image: PNG, JPEG, TIFF, DICOM or NIfTI. Of a NIfTI volume every "
-    "slice is segmented; the same command goes on after an interruption. Without a sentence, --task says what is looked "
-    "for."
+    "slice is segmented; the same command goes on after an interruption. Without a sentence, --task says what is "
+    "looked for."
 )
 EPILOG = """\
 examples:

@@ -116,7 +116,7 @@ class MaskFolder(ItemDataset):
 def _files_by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """List the files by stem in alphabetical order, and why others are no images."""
     files: dict[str, Path] = {}
-    listing = list_images(folder, deep=False)
+    listing = list_images(folder, deep=False, results=True)
     for name in listing.images:
         stem = image_stem(name)
         if stem in files:

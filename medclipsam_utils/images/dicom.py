@@ -72,7 +72,7 @@ def open_dicom(path: Path) -> tuple[Dataset, int]:
         if whole[0] > dataset.Rows or whole[1] > dataset.Columns:
             reason = f"a slide of {whole[0]} × {whole[1]} pixels, stored as {n_frames} tiles"
             raise image_error(path, reason, "Export the region that you need, as one image")
-        if n_frames == 1 and not UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated:
+        if n_frames == 1 and not _syntax(path, dataset).is_encapsulated:
             n_bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
             n_there = 8 * len(dataset.get("PixelData") or b"") // n_bits
             if n_there > 1:
@@ -80,8 +80,8 @@ def open_dicom(path: Path) -> tuple[Dataset, int]:
     return dataset, n_frames
 
 
-def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
-    """Decode one frame: stored values [H, W], or colours [H, W, 3] in RGB."""
+def _syntax(path: Path, dataset: Dataset) -> UID:
+    """Return how the pixels are encoded, if there is a decoder for it."""
     with decoding(path, "the transfer syntax of this DICOM file cannot be read", "Export the file again"):
         syntax = UID(dataset.file_meta.TransferSyntaxUID)
         try:
@@ -91,6 +91,12 @@ def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
             raise image_error(path, reason, "Export a frame of it as PNG") from None
     if not decoder.is_available:
         raise image_error(path, f"the pixels are compressed as {syntax.name}, without a decoder here", _DECODERS)
+    return syntax
+
+
+def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
+    """Decode one frame: stored values [H, W], or colours [H, W, 3] in RGB."""
+    syntax = _syntax(path, dataset)
     reason = "the pixel data are cut short or do not fit the header"
     remedy = "Copy or export the file again"
     if syntax.is_encapsulated:

@@ -67,16 +67,17 @@ def sniff(path: Path) -> str:
     raise image_error(path, "the content is not PNG, JPEG, TIFF, DICOM or NIfTI", remedy)
 
 
-def why_no_image(path: Path, named_so: bool) -> str:
+def why_no_image(path: Path, named_so: bool, results: bool) -> str:
     """Say why a file of a folder of images is none of them; nothing if it is one, or may be meant as one.
 
-    One that is ``named_so``, with the extension of an image, is always meant as one, unless this program wrote it.
+    One that is ``named_so``, with the extension of an image, is always meant as one, unless this program wrote it and
+    its ``results`` do not count.
     """
     try:
         head, _ = _head(path)
     except (OSError, EOFError, ValueError):
         return ""  # whatever it is, reading it will say so
-    if MARK.encode() in head:
+    if MARK.encode() in head and not results:
         return "a result of this program"
     if named_so or not (head or path.suffix):
         return ""

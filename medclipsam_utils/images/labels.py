@@ -4,7 +4,8 @@ Which pixels belong to the target:
 
 - every number above 0 in files that keep numbers as they are: 0 and 1, 0 and 255, labels 1, 2, 3 … up to any size. Of a
   palette image these are the indices, whatever the colours; of a TIFF whose white is zero, what is stored;
-- every number above 0.5 where they are floats, and in NIfTI: all labels count, and probabilities are rounded;
+- every number above 0.5 where they are floats, and in NIfTI: all labels count, and probabilities are rounded (two or
+  three integers that a NIfTI slope scales to fractions are labels, and count above 0);
 - of colours the brightest channel. Transparency says where there is no mask; where all colours are alike, it is the
   mask itself;
 - numbers above half the largest where the file is a black and white image whose rim is no longer sharp: JPEG, which
@@ -84,7 +85,7 @@ def read_mask_and_place(
         n = volume.n_slices
         chosen = choose_frame(path, slice_index, n, n // 2, name="slice")
         where = volume.where(chosen)
-        return _labelled(path, volume.values(chosen)), Place(where.spacing_mm[1:], where)
+        return volume.labels(chosen), Place(where.spacing_mm[1:], where)
     if kind == "DICOM":
         from .dicom import open_dicom
         from .dicom_header import of_frame, spacing_mm
@@ -110,7 +111,7 @@ def read_mask_stack(path: str | os.PathLike) -> MaskStack:
         from .nifti import NiftiVolume
 
         volume = NiftiVolume(path)
-        mask = np.stack([_labelled(path, volume.values(index)) for index in range(volume.n_slices)])
+        mask = np.stack([volume.labels(index) for index in range(volume.n_slices)])
         return MaskStack(mask, Place(volume.where(0).spacing_mm, volume.where(0)))
     if kind == "DICOM":
         return _dicom_stack(path)
@@ -132,11 +133,6 @@ def _one_of(path: Path, frame: int | None, n: int, name: str) -> int | None:
     return frame
 
 
-def _labelled(path: Path, values: np.ndarray) -> np.ndarray:
-    check_finite(path, values)
-    return values > 0.5
-
-
 def _dicom_mask(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     from .dicom import decode
     from .dicom_grey import modality_values
@@ -152,7 +148,8 @@ def _dicom_mask(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     if stored.min() > 0 and modality_values(path, stored, of_frame(path, dataset, frame), []).min() <= 0:
         reason = "no label is 0 before its rescale slope and intercept, and some are after it"
         raise image_error(path, reason, "Save the labels without a rescale")
-    return _labelled(path, stored)
+    check_finite(path, stored)
+    return stored > 0.5
 
 
 def _dicom_stack(path: Path) -> MaskStack:

@@ -30,17 +30,18 @@ class Listing:
     unread: dict[str, str] = field(default_factory=dict)
 
 
-def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True) -> Listing:
+def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True, results: bool = False) -> Listing:
     """List the images of a folder and its subfolders.
 
     A file is an image by its content: one without an extension, or with that of a scanner (``IM0001.IMA``), is. Text,
     documents and what this program wrote itself (masks, overlays, the folder of an earlier question) are not images.
-    Links are followed, each folder once. Hidden files and folders, whose names begin with a dot, do not count.
+    Links are followed, each folder once. Hidden files and folders, whose names begin with a dot, are ignored.
 
     Args:
         folder: the folder.
         leave_out: a folder in it that is not looked into.
         deep: look into subfolders as well.
+        results: masks and overlays of this program count as images, as they do where masks are evaluated.
 
     Raises:
         ValueError: there is no such folder, or no image in it.
@@ -56,11 +57,14 @@ def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True) 
 
     for place, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
         here = Path(place)
-        results = RESULTS if (here / "question.json").is_file() and (here / "records").is_dir() else ()
+        written = RESULTS if not results and (here / "question.json").is_file() and (here / "records").is_dir() else ()
         keep = []
         for name in sorted(inner) if deep else ():
             path, real = here / name, (here / name).resolve()
-            if name.startswith(".") or real == own or name in results:
+            if real == own or name in written:
+                continue
+            if name.startswith("."):
+                found.ignored[_relative(path, folder)] = "hidden"
                 continue
             if real in seen:
                 found.ignored[_relative(path, folder)] = f"a link to a folder that is listed: {seen[real] or '.'}"
@@ -69,13 +73,13 @@ def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True) 
             keep.append(name)
         inner[:] = keep
         for name in files:
-            if not name.startswith(".") and name not in results:
-                path = here / name
-                reason = why_no_image(path, named_so=name.lower().endswith(EXTENSIONS)) if path.is_file() else ""
-                if reason:
-                    found.ignored[_relative(path, folder)] = reason
-                else:
-                    found.images.append(_relative(path, folder))
+            path, named_so = here / name, name.lower().endswith(EXTENSIONS)
+            reason = "hidden" if name.startswith(".") else "a result of this program" if name in written else ""
+            reason = reason or (why_no_image(path, named_so, results) if path.is_file() else "")
+            if reason:
+                found.ignored[_relative(path, folder)] = reason
+            else:
+                found.images.append(_relative(path, folder))
     if not found.images and not found.unread:
         ignored = f" (ignored: {some(found.ignored)})" if found.ignored else ""
         raise ValueError(f"{folder} has no images{ignored}: it should hold {', '.join(EXTENSIONS)} or DICOM files")

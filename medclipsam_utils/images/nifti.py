@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"),
     *("qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
 )
+_FEW = 3  # numbers of a mask that are labels rather than probabilities
 _REPAIR = "Repair the header, for example with nibabel"
 
 
@@ -50,10 +52,13 @@ class NiftiVolume:
         with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
             stream: Any = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
             file.seek(0)
-            size = stream.read(4)
-            stream.seek(0)
-            kind = nibabel.Nifti2Header if int.from_bytes(size, "little") in (540, 0x1C020000) else nibabel.Nifti1Header
-            header = kind.from_fileobj(stream)
+            head = stream.read(540)
+            kind = (
+                nibabel.Nifti2Header
+                if int.from_bytes(head[:4], "little") in (540, 0x1C020000)
+                else nibabel.Nifti1Header
+            )
+            header = kind(head[: kind.template_dtype.itemsize])
             self.path, self.header, self.shape = path, header, header.get_data_shape()
             _check_header(path, header)
             self._geometry = kind()
@@ -77,6 +82,18 @@ class NiftiVolume:
         where = self.where(slice_index)
         with decoding(self.path, "its voxels cannot be read", "Copy or export it again"):
             return where.displayed(where.stored(self._voxels))
+
+    def labels(self, slice_index: int) -> np.ndarray:
+        """Read a slice of a mask, bool [H, W]: values above 0.5; above 0 where few integers are scaled to fractions."""
+        values = self.values(slice_index)
+        check_finite(self.path, values)
+        return values > (0 if self._few_fractions else 0.5)
+
+    @cached_property
+    def _few_fractions(self) -> bool:
+        if self.header.get_data_dtype().kind == "f" or self.header.get_slope_inter() == (None, None):
+            return False
+        return len(np.unique(self._voxels.get_unscaled())) <= _FEW
 
     def image(self, slice_index: int, window: tuple[float, float] | None = None) -> MedicalImage:
         """Read a slice as an image."""
@@ -141,6 +158,8 @@ def _complete(path: Path, stream: Any, header: nibabel.Nifti1Header) -> Any:
     n_bytes = header.get_data_offset() + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
     source: Any = str(path)
     n_present = path.stat().st_size
+    if path.suffix.lower() != ".nii" and not isinstance(stream, gzip.GzipFile):
+        source = io.BytesIO(path.read_bytes())  # nibabel would go by the extension
     if isinstance(stream, gzip.GzipFile):
         if n_bytes > MAX_BYTES:
             raise image_error(path, f"unpacked it has {n_bytes:,} bytes, more than {MAX_BYTES:,}", "Crop it first")

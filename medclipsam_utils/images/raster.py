@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import apply_window, check_finite, drop_alpha, grey_to_rgb, percentile_window, to_uint8
 from .medical_image import MedicalImage
 
-_SIXTEEN_BITS_AND_ALPHA = bytes([16, 4])  # bit depth and colour type of a PNG, at byte 24
+_JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\x00.(.)", re.DOTALL)  # and its bits per sample
 _ALPHA_MODES = ("PA", "LA", "RGBA", "La", "RGBa")
 _ORIENTATION, _UPRIGHT = 274, 1
-_LOSSY = (6, 7, 34892, 34934, 50001)  # compressions of TIFF: JPEG, JPEG 2000 and JPEG XR, WebP
+_LOSSLESS = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000)  # compressions whose sizes come from the TIFF file
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,10 @@ def raster_page(path: Path, kind: str, frame: int | None) -> Raster:
     """Decode one page, the first if ``frame`` is None."""
     remedy = "The file is damaged or cut short: export it again, as PNG"
     with decoding(path, f"this {kind} file cannot be decoded", remedy):
+        if kind == "JPEG":
+            found = _JPEG_FRAME.search(path.read_bytes())
+            if found and found[1] != b"\x08":
+                raise image_error(path, f"a JPEG of {found[1][0]} bits a sample", "Export it as PNG or TIFF")
         if kind != "TIFF":
             return _with_pillow(path, kind, frame)
         try:
@@ -76,12 +81,11 @@ def _with_pillow(path: Path, kind: str, frame: int | None) -> Raster:
         image.load()
         upright = ImageOps.exif_transpose(image)
         stored, alpha = np.asarray(upright), upright.mode in _ALPHA_MODES
-        file.seek(24)
-        if kind == "PNG" and file.read(2) == _SIXTEEN_BITS_AND_ALPHA:  # which Pillow cuts to 8 bits
-            import imagecodecs  # nothing else here needs it directly
-
-            stored = imagecodecs.png_decode(path.read_bytes())
-            shown = stored[..., 0] * (stored[..., 1] / 65535)
+        whole = _whole_png(path) if kind == "PNG" else stored
+        if kind == "PNG" and whole.dtype == np.uint16 and whole.shape[2:] == (2,):
+            stored, shown = whole if alpha else stored, whole[..., 0] * (whole[..., 1] / 65535)
+        elif kind == "PNG" and whole.dtype == np.uint16 and whole.shape[2:] == (4,):
+            shown = (whole >> 8).astype(np.uint8)
         elif upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
             shown = stored
         elif alpha or "transparency" in upright.info:
@@ -89,6 +93,13 @@ def _with_pillow(path: Path, kind: str, frame: int | None) -> Raster:
         else:
             shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
     return Raster(stored, shown, alpha, kind == "JPEG", chosen, n_frames)
+
+
+def _whole_png(path: Path) -> np.ndarray:
+    """Decode a PNG file with libpng, which says when rows are missing, and keeps 16 bits beside transparency."""
+    import imagecodecs
+
+    return imagecodecs.png_decode(path.read_bytes())
 
 
 def _with_tifffile(path: Path, frame: int | None) -> Raster:
@@ -103,8 +114,12 @@ def _with_tifffile(path: Path, frame: int | None) -> Raster:
         page = file.pages[chosen if stack is None else 0].aspage()
         check_size(path, page.imagelength, page.imagewidth)
         photometric, compression = page.photometric, page.compression
-        if photometric not in (0, 1, 2, 3) and not (photometric == 6 and compression == 7):
-            raise NotImplementedError(f"in colours of the kind {photometric!r}")
+        if compression not in _LOSSLESS:  # libtiff compares the sizes; others believe those in the compressed data
+            raise NotImplementedError(f"compressed with {tifffile.COMPRESSION(compression).name}")
+        if photometric not in (0, 1, 2, 3):
+            raise NotImplementedError(f"in colours of the kind {tifffile.PHOTOMETRIC(photometric).name}")
+        if page.bitspersample == 24 and file.byteorder == ">":  # taken for floats
+            raise NotImplementedError("of 24 bits a sample in big-endian order")
         if stack is None and len(page.dataoffsets) < math.prod(page.chunked):
             raise image_error(path, "strips or tiles of this TIFF file are missing", "Copy or export it again")
         try:
@@ -122,7 +137,8 @@ def _with_tifffile(path: Path, frame: int | None) -> Raster:
         stored = _upright(stored, page.tags.valueof(_ORIENTATION, _UPRIGHT))
         extra = page.extrasamples[0] if page.extrasamples else None
         shown = _shown(path, stored, page.bitspersample, photometric, page.colormap, extra)
-    return Raster(stored, shown, extra in (1, 2), compression in _LOSSY, chosen, n_frames)
+        labels = stored[..., : page.samplesperpixel - (extra == 0)] if stored.ndim == 3 else stored
+    return Raster(labels, shown, extra in (1, 2), False, chosen, n_frames)
 
 
 def _upright(values: np.ndarray, orientation: int) -> np.ndarray:

@@ -139,9 +139,9 @@ def _scores(mask_path: Path, true_path: Path, tolerance_mm: float) -> tuple[floa
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """List the images of a folder by name without extension, subfolders included, and what is left out."""
-    listing = list_images(folder)
+    listing = list_images(folder, results=True)
     stems: dict[str, Path] = {}
-    left_out = {str(folder / name): reason for name, reason in (listing.ignored | listing.unread).items()}
+    left_out = {str(folder / name): reason for name, reason in listing.unread.items()}
     clashes = set()
     for name in listing.images:
         stem = (Path(name).parent / image_stem(Path(name).name)).as_posix()
