@@ -109,10 +109,11 @@ def segment_volume(
     task = segmenter.questions.ask([volume.image(n // 2, window)], text, task)[0].task
     records = None if parts is None else _records(Path(parts), segmenter, volume, text, task, window)
     done = {} if records is None else {int(name): record for name, record in records.read().items()}
-    todo = [index for index in range(n) if index not in done]
-    with tqdm(total=n, initial=len(done), disable=not progress, unit="slice") as bar:
-        for start in range(0, len(todo), batch_size):
-            batch = todo[start : start + batch_size]
+    batches = [range(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    # A batch is done again as a whole: other batches might differ in a last bit.
+    todo = [batch for batch in batches if not all(index in done for index in batch)]
+    with tqdm(total=n, initial=n - sum(map(len, todo)), disable=not progress, unit="slice") as bar:
+        for batch in todo:
             for record in _answers(segmenter, volume, batch, text, task, window):
                 done[int(record["file"])] = record
                 if records is not None:

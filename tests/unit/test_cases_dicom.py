@@ -1,0 +1,840 @@
+"""Rare, odd and hostile DICOM files: the right picture, or an error or a note that names the element at fault.
+
+Where the standard decides, only its picture passes. The sections are those of DICOM PS3.3, where no other part is named.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import SimpleITK
+from PIL import Image
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
+from pydicom.tag import Tag
+from pydicom.uid import (
+    MPEG4HP41,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+from test_images_dicom import SHIPPED, grey, levels
+
+from medclipsam_utils.images import ImageError, read_image, read_mask
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+SHOWN = [0, 64, 128, 192, 255]
+GREY = np.array([SHOWN], np.uint8)
+PLAIN = {"WindowCenter": 128, "WindowWidth": 256}  # maps 0 … 255 to themselves
+STORED = np.array([[-1000, -60, 40, 140, 1000]]) + 1024
+STORED = STORED.astype(np.uint16)
+HOUNSFIELD = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 401}  # shows STORED
+FRAMES = np.stack([GREY // 4, GREY // 2, GREY])
+
+
+def item(**elements) -> Dataset:
+    return fill(Dataset(), elements)
+
+
+def fill(dataset: Dataset, elements: dict) -> Dataset:
+    """Set elements: None drops one; bytes, or a VR and bytes, are written as they are, which pydicom would refuse."""
+    for keyword, value in elements.items():
+        if value is None:
+            dataset.pop(keyword, None)
+        elif isinstance(value, (bytes, tuple)):
+            vr, content = value if isinstance(value, tuple) else (dictionary_VR(keyword), value)
+            content += (b" " if vr in ("CS", "DS", "IS", "UT") else b"\0") * (len(content) % 2)
+            dataset[Tag(keyword)] = RawDataElement(Tag(keyword), vr, len(content), content, 0, False, True)
+        else:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def write(path: Path, pixels, syntax=ExplicitVRLittleEndian, compressed: list[bytes] | None = None, **elements) -> Path:
+    """A DICOM file of ``pixels``, [H, W] or [frames, H, W], with an axis of 3 at the end for colours; bool as bits."""
+    pixels, dataset, syntax = np.asarray(pixels), Dataset(), UID(syntax)
+    colour = re.search("RGB|YBR", str(elements.get("PhotometricInterpretation")))
+    shape, kind, bits = pixels.shape[: -1 if colour else None], pixels.dtype.kind, 8 * pixels.dtype.itemsize
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = STORAGE + "7", "1.2.3", "CT"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
+    dataset.Rows, dataset.Columns = shape[-2:]
+    dataset.BitsAllocated = 1 if kind == "b" else bits
+    if colour:
+        dataset.PlanarConfiguration = 0
+    if len(shape) == 3:
+        dataset.NumberOfFrames = shape[0]
+    if kind == "f":
+        setattr(dataset, f"{'Double' * (bits == 64)}FloatPixelData", pixels.tobytes())
+    else:
+        dataset.BitsStored = elements.get("BitsStored") or dataset.BitsAllocated
+        dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, int(kind == "i")
+        order = ">" if syntax == ExplicitVRBigEndian else "<"
+        native = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+        packed = np.packbits(pixels.ravel(), bitorder="little").tobytes() if kind == "b" else native
+        fill(dataset, {"PixelData": ("OW" if bits > 8 else "OB", packed)})
+    if compressed:
+        dataset.PixelData = encapsulate(compressed)
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    fill(dataset, elements)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    encoding = {"implicit_vr": syntax == ImplicitVRLittleEndian, "little_endian": syntax != ExplicitVRBigEndian}
+    dataset.save_as(path, enforce_file_format=True, **encoding)
+    return path
+
+
+def refusal(path: Path, reader=read_image, **options) -> str:
+    with pytest.raises(ImageError) as caught:
+        reader(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and message.endswith(".")
+    return message.removeprefix(f"{path}: ")
+
+
+def assert_refused(path: Path, keyword: str, reader=read_image, **options) -> None:
+    """The error names the element by keyword and tag."""
+    assert f"{keyword} {Tag(keyword)}" in refusal(path, reader, **options)
+
+
+def rle(pixels: np.ndarray) -> bytes:
+    header = {"rows": pixels.shape[0], "columns": pixels.shape[1], "samples_per_pixel": 1, "number_of_frames": 1}
+    header |= {"bits_allocated": 8, "bits_stored": 8, "pixel_representation": 0}
+    return get_encoder(RLELossless).encode(pixels.tobytes(), photometric_interpretation="MONOCHROME2", **header)
+
+
+def jpeg(pixels: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=98, subsampling=0, **options)
+    return buffer.getvalue()
+
+
+# A stack taken for one image
+
+
+@pytest.mark.parametrize("said", [None, b"", b"1", b"0"])
+@pytest.mark.parametrize("pixels", [FRAMES, FRAMES > 100, FRAMES.astype(np.float32)], ids=["bytes", "bits", "floats"])
+def test_three_frames_and_no_number_of_them(tmp_path, pixels, said):
+    """PS3.5 8.1.1: pixel data are as long as the frames, so three of them are no single picture (C.7.6.6)."""
+    assert_refused(write(tmp_path / "a", pixels, NumberOfFrames=said), "NumberOfFrames")
+
+
+@pytest.mark.parametrize(("syntax", "encode"), [(RLELossless, rle), (JPEGBaseline8Bit, jpeg)], ids=["RLE", "JPEG"])
+def test_three_compressed_frames_and_no_number_of_them(tmp_path, syntax, encode):
+    """PS3.5 A.4: the offset table has an entry for each frame; RLE has one fragment for each (A.4.2)."""
+    path = write(tmp_path / "a", FRAMES, syntax, [encode(frame) for frame in FRAMES], NumberOfFrames=None)
+    assert_refused(path, "NumberOfFrames")
+
+
+def test_an_unreadable_number_of_frames(tmp_path):
+    """PS3.5 6.2 (IS): "many" is no number; "3.0" should have no point, but is 3."""
+    assert_refused(write(tmp_path / "a", FRAMES, NumberOfFrames=b"many"), "NumberOfFrames")
+    image = read_image(write(tmp_path / "a", FRAMES, NumberOfFrames=b"3.0"), frame=2)
+    assert (image.n_frames, grey(image).tolist()) == (3, [SHOWN])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (8, 16), (16, 8)])
+@pytest.mark.parametrize("n_tiles", [4, 1], ids=["TILED_FULL", "TILED_SPARSE"])
+def test_a_tile_is_not_the_slide(tmp_path, n_tiles, rows, columns):
+    """C.7.6.17.3, C.8.12.4: the total pixel matrix is larger than a frame; a sparse one may hold a single tile."""
+    tiles = np.full((n_tiles, 8, 8, 3), 99, np.uint8)
+    slide = {"PhotometricInterpretation": "RGB", "TotalPixelMatrixRows": rows, "TotalPixelMatrixColumns": columns}
+    assert f"a slide of {rows} × {columns} pixels, stored as {n_tiles} tiles" in refusal(
+        write(tmp_path / "a", tiles, **slide)
+    )
+
+
+def test_a_slide_of_one_tile_is_a_picture(tmp_path):
+    """C.8.12.4: such are the label and the overview of a slide."""
+    path = write(tmp_path / "a", GREY, TotalPixelMatrixRows=1, TotalPixelMatrixColumns=5)
+    assert levels(path) == SHOWN
+
+
+@pytest.mark.parametrize("table", ["basic", "extended"])
+def test_a_wrong_table_of_offsets_gives_no_other_frame(tmp_path, table):
+    """PS3.5 A.4: here the offsets of the later frames point outside the data."""
+    fragments = [rle(frame) for frame in FRAMES]
+    data, elements = encapsulate(fragments, has_bot=False), {}
+    if table == "basic":
+        data = data[:4] + struct.pack("<4I", 12, 0, 7, 10**6) + data[8:]
+    else:
+        elements["ExtendedOffsetTable"] = struct.pack("<3Q", 0, 10**12, 5)
+        elements["ExtendedOffsetTableLengths"] = struct.pack("<3Q", *map(len, fragments))
+    path = write(tmp_path / "a", FRAMES, RLELossless, fragments, **elements)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(encapsulate(fragments), data))
+    assert "the table of the frames' offsets is wrong" in refusal(path, frame=2)
+
+
+def test_fewer_functional_groups_than_frames(tmp_path):
+    """C.7.6.16: one item for each frame; without the third we do not know what the third frame's values mean."""
+    groups = [item(PixelValueTransformationSequence=[item(RescaleSlope=1, RescaleIntercept=-1024)])] * 2
+    path = write(tmp_path / "a", np.stack([STORED] * 3), PerFrameFunctionalGroupsSequence=groups)
+    assert_refused(path, "PerFrameFunctionalGroupsSequence", frame=2)
+
+
+# A header part that cannot be understood
+
+UNDERSTOOD = {
+    "sign, point and spaces (PS3.5 6.2)": {"RescaleSlope": b" +1. "},
+    "exponent (PS3.5 6.2)": {"RescaleSlope": b"1.0E+0"},
+    "longer than DS may be (PS3.5 6.2)": {"RescaleSlope": b"1.00000000000000000000000"},
+    "commas for points": {"RescaleSlope": b"1,0", "RescaleIntercept": b"-1024,0"},
+    "other VRs that say what they are (PS3.5 7.1.2)": {"RescaleSlope": ("FD", struct.pack("<d", 1))},
+    "unknown VR: implicit little endian (PS3.5 6.2.2)": {"RescaleIntercept": ("UN", b"-1024 ")},
+    "intercept without slope (C.11.1)": {"RescaleSlope": None},
+    "intercept and an empty slope (C.11.1)": {"RescaleSlope": b""},
+    "two centres and one width: the first of each (C.11.2.1.2)": {"WindowCenter": b"40\\100"},
+    "lower case and a space (PS3.5 6.2)": {"VOILUTFunction": b" linear "},
+    "sequences without items (PS3.5 7.5)": {"VOILUTSequence": [], "ModalityLUTSequence": []},
+    "an empty VOI LUT": {"VOILUTSequence": [item(LUTDescriptor=("US", b""), LUTData=("OW", b""))]},
+    "an empty modality LUT": {"ModalityLUTSequence": [item(LUTDescriptor=("US", b""), LUTExplanation="")]},
+}
+
+
+@pytest.mark.parametrize("elements", UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_header_parts_that_are_odd_and_clear(tmp_path, elements):
+    image = read_image(write(tmp_path / "a", STORED, **HOUNSFIELD | elements))
+    assert (grey(image).tolist(), image.notes) == ([SHOWN], ())
+
+
+NOT_UNDERSTOOD = [
+    *(("RescaleSlope", text) for text in (b"nan", b"inf", b"1\\2", b"one", b"1,000.5", b"1,024", b"1.0 HU")),
+    *(("RescaleIntercept", b"-1024 HU"), ("WindowCenter", b"40 HU"), ("WindowCenter", b"\\40")),
+    *(("WindowWidth", b"wide"), ("WindowWidth", b"nan"), ("VOILUTFunction", b"GAMMA_2")),
+    *(("PixelPaddingValue", ("LO", b"none")), ("TotalPixelMatrixRows", ("LO", b"many"))),
+]
+
+
+@pytest.mark.parametrize(("keyword", "value"), NOT_UNDERSTOOD)
+def test_header_parts_on_which_the_pixels_depend(tmp_path, keyword, value):
+    """C.11.1, C.11.2, PS3.5 6.2: a window in Hounsfield units means nothing without the rescale, and so on."""
+    assert_refused(write(tmp_path / "a", STORED, **HOUNSFIELD | {keyword: value}), keyword)
+
+
+def test_an_unreadable_slope_of_one_frame(tmp_path):
+    """C.7.6.16.2.9: the frame's own group counts, for that frame only."""
+    groups = [
+        item(PixelValueTransformationSequence=[item(RescaleSlope=slope, RescaleIntercept=-1024)])
+        for slope in (b"1", b"1.0 HU/1")
+    ]
+    shared = item(FrameVOILUTSequence=[item(WindowCenter=40, WindowWidth=401)])
+    elements = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": groups}
+    path = write(tmp_path / "a", np.stack([STORED] * 2), **elements)
+    assert levels(path, frame=0) == SHOWN
+    assert_refused(path, "RescaleSlope", frame=1)
+
+
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize(("missing", "other"), [("LUTData", "LUTDescriptor"), ("LUTDescriptor", "LUTData")])
+def test_half_a_look_up_table(tmp_path, sequence, missing, other):
+    """C.11.1.1, C.11.2.1.1: a descriptor and its entries belong together."""
+    half = item(**{other: ("US", struct.pack("<3H", 3, 0, 16))})
+    assert_refused(write(tmp_path / "a", STORED, **{sequence: [half]}), missing)
+
+
+NOTED = {
+    "a slope of 0": ({"RescaleSlope": b"0"}, "RescaleSlope", "is 0 and taken for 1", 1024),
+    "no intercept (C.11.1)": ({"RescaleIntercept": None}, "RescaleIntercept", "is missing and taken for 0", 0),
+    "an empty intercept": ({"RescaleIntercept": b""}, "RescaleIntercept", "is missing and taken for 0", 0),
+    "no width (C.11.2.1.2)": ({"WindowWidth": None}, "WindowWidth", "its window is not used", None),
+    "a width of 0": ({"WindowWidth": b"0"}, "WindowWidth", "its window is not used", None),
+    "a negative width": ({"WindowWidth": b"-400"}, "WindowWidth", "its window is not used", None),
+}
+
+
+@pytest.mark.parametrize(("elements", "keyword", "words", "offset"), NOTED.values(), ids=NOTED)
+def test_conventions_are_noted_and_logged(tmp_path, caplog, elements, keyword, words, offset):
+    path = write(tmp_path / "a", STORED, **HOUNSFIELD | elements)
+    image = read_image(path)
+    (note,) = image.notes
+    assert f"{keyword} {Tag(keyword)}" in note and words in note
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {note}"]
+    if offset is None:  # stretched between the percentiles instead
+        assert image.window == pytest.approx((0, 2000), abs=40)
+    else:
+        assert grey(image).tolist() == [SHOWN if offset else [0, 255, 255, 255, 255]]  # 24, 964, … in Hounsfield units
+
+
+SPACINGS = {
+    "spaces and exponents (PS3.5 6.2)": b" 5E-1 \\ .25 ",
+    "text of the VR UT": ("UT", b"0.5000\\0.2500"),
+    "doubles (PS3.5 7.1.2)": ("FD", struct.pack("<2d", 0.5, 0.25)),
+    "commas for points": b"0,5\\0,25",
+    "a comma between the numbers": b"0.5,0.25",
+}
+
+
+@pytest.mark.parametrize("spacing", SPACINGS.values(), ids=SPACINGS)
+def test_spacings_that_are_odd_and_clear(tmp_path, spacing):
+    """10.7.1.3: between the rows, then between the columns."""
+    image = read_image(write(tmp_path / "a", GREY, PixelSpacing=spacing))
+    assert (image.spacing_mm, image.notes) == ((0.5, 0.25), ())
+
+
+@pytest.mark.parametrize("text", [b"0\\0", b"-0.5\\-0.25", b"nan\\nan", b"0.5\\", b"0.5", b"0.5mm\\0.25mm", b"unknown"])
+def test_spacings_that_are_none_are_noted(tmp_path, text):
+    """10.7.1.3: two positive numbers. The spacing at the detector is larger, and no stand-in without a word."""
+    image = read_image(write(tmp_path / "a", GREY, PixelSpacing=text, ImagerPixelSpacing=[0.2, 0.1]))
+    (note,) = image.notes
+    assert image.spacing_mm is None and grey(image).tolist() == [SHOWN]
+    assert note == "spacing unknown: PixelSpacing (0028,0030), Pixel Spacing, is not two positive numbers"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_an_empty_spacing_says_nothing(tmp_path, syntax):
+    """PS3.5 7.4.3: the next in order counts, which is that at the detector."""
+    image = read_image(write(tmp_path / "a", GREY, syntax, PixelSpacing=b"", ImagerPixelSpacing=[0.2, 0.1]))
+    assert (image.spacing_mm, image.notes) == ((0.2, 0.1), ())
+
+
+# Bits and encodings
+
+WIDE = GREY.astype(np.uint16)
+SIGNED = WIDE.astype(np.int16) - 128  # which a window of (0, 256) maps to 0 … 255
+CELLS = {
+    "12 of 16 at the top, and others below them": (WIDE << 4 | 0xA, 12, 15, (128, 256)),
+    "10 of 16 at the top, signed": (SIGNED << 6, 10, 15, (0, 256)),
+    "8 of 16 in the middle, between others": (WIDE << 4 | 0xA00B, 8, 11, (128, 256)),
+    "12 of 16 under an overlay (until 2004)": (WIDE | 0x8000, 12, 11, (128, 256)),
+    "6 of 8, under others": (np.uint8([[0xC0, 0xD0, 0xE0, 0xF0, 0xFF]]), 6, 5, (32, 65)),
+    "signed bytes (C.7.6.3)": (SIGNED.astype(np.int8), 8, 7, (0, 256)),
+    "32 unsigned, beyond 2³¹": (GREY.astype(np.uint32) << 24, 32, 31, (127.5 * 2**24, 255 * 2.0**24)),
+}
+
+
+@pytest.mark.parametrize(("cells", "stored", "high", "window"), CELLS.values(), ids=CELLS)
+def test_samples_lie_between_high_bit_and_bits_stored(tmp_path, cells, stored, high, window):
+    """PS3.5 8.1.1: what lies above or below is not of the sample; the sign is that of the high bit."""
+    elements = {"BitsStored": stored, "HighBit": high, "WindowCenter": window[0], "WindowWidth": window[1]}
+    assert levels(write(tmp_path / "a", cells, **elements)) == SHOWN
+
+
+def test_big_endian_bytes_in_words(tmp_path):
+    """PS3.5 7.3, A.3: 8-bit samples in OW are swapped in pairs, here with a pad at the end."""
+    swapped = np.append(GREY, 0).astype(np.uint8).view("<u2").astype(">u2").tobytes()
+    assert levels(write(tmp_path / "a", GREY, ExplicitVRBigEndian, PixelData=("OW", swapped))) == SHOWN
+
+
+def test_compressed_samples_have_no_bits_below(tmp_path):
+    """PS3.5 8.2.4: a codestream knows its own precision, and a high bit of 15 contradicts it."""
+    stream = imagecodecs.jpeg2k_encode(WIDE << 4, codecformat="j2k", reversible=True, level=0)
+    assert_refused(write(tmp_path / "a", WIDE, JPEG2000Lossless, [stream], BitsStored=12, HighBit=15), "HighBit")
+
+
+COLOURS = np.uint8([[(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128), (0, 0, 0)]])
+YBR = np.uint8([[(76, 85, 255), (150, 44, 21), (29, 255, 107), (255, 128, 128), (128, 128, 128), (0, 128, 128)]])
+TWICE = np.repeat(YBR, 2, 1)
+FOUR_TWO_TWO = np.stack([TWICE[:, ::2, 0], TWICE[:, 1::2, 0], TWICE[:, ::2, 1], TWICE[:, ::2, 2]], -1)
+BLOCKS = COLOURS.repeat(8, 0).repeat(8, 1)
+
+
+def unmarked_rgb_jpeg() -> bytes:
+    """A JPEG of RGB without the marker of Adobe, and with components 1, 2, 3, so that nothing in it says RGB."""
+    stream = re.sub(rb"\xff\xee\x00\x0eAdobe.{7}", b"", jpeg(BLOCKS, keep_rgb=True), flags=re.DOTALL)
+    for name, number in (b"R", b"\1"), (b"G", b"\2"), (b"B", b"\3"):
+        stream = re.sub(rb"(?<=[\x03\x00\x11])" + name + rb"(?=[\x11\x00])", number, stream, count=2)
+    return stream
+
+
+IN_COLOUR = {
+    "YBR_FULL in planes (C.7.6.3.1.3)": (
+        YBR,
+        {"PhotometricInterpretation": "YBR_FULL", "PlanarConfiguration": 1},
+        YBR.transpose(2, 0, 1).tobytes(),
+    ),
+    "YBR_FULL_422: Y Y CB CR (C.7.6.3.1.2)": (
+        TWICE,
+        {"PhotometricInterpretation": "YBR_FULL_422"},
+        FOUR_TWO_TWO.tobytes(),
+    ),
+    "a window is not for colours (C.11.2)": (
+        COLOURS,
+        {"PhotometricInterpretation": "RGB", "RescaleSlope": 2, "RescaleIntercept": -9, **PLAIN},
+        COLOURS.tobytes(),
+    ),
+    "JPEG-LS has no colour transform of its own (PS3.5 8.2.3)": (
+        YBR,
+        {"PhotometricInterpretation": "YBR_FULL", "syntax": JPEGLSLossless},
+        imagecodecs.jpegls_encode(YBR),
+    ),
+    "JPEG 2000 undoes its own, said RGB (PS3.5 8.2.4)": (
+        COLOURS,
+        {"PhotometricInterpretation": "RGB", "syntax": JPEG2000Lossless},
+        imagecodecs.jpeg2k_encode(COLOURS, codecformat="j2k", reversible=True, mct=True, level=0),
+    ),
+    "JPEG that does not say RGB, where the header does (PS3.5 8.2.1)": (
+        BLOCKS,
+        {"PhotometricInterpretation": "RGB", "syntax": JPEGBaseline8Bit},
+        unmarked_rgb_jpeg(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("described", "elements", "data"), IN_COLOUR.values(), ids=IN_COLOUR)
+def test_colours_by_hand(tmp_path, described, elements, data):
+    """C.7.6.3.1.2: of red, Y = 0.299 · 255 = 76, CB = 128 - 0.1687 · 255 = 85, CR = 128 + 0.5 · 255 = 255."""
+    if "syntax" in elements:
+        if elements["syntax"] == JPEGLSLossless:
+            pytest.importorskip("jpeg_ls", reason="pydicom decodes JPEG-LS with it")
+        path = write(tmp_path / "a", described, compressed=[data], **elements)
+    else:
+        path = write(tmp_path / "a", described, PixelData=("OB", data), **elements)
+    expected = COLOURS.repeat(described.shape[1] // 6, 1)
+    np.testing.assert_allclose(read_image(path).pixels[:1], expected, atol=3)
+
+
+def test_planes_are_those_of_each_frame(tmp_path):
+    """C.7.6.3.1.3, C.7.6.3.1.1: and 4095 is full intensity in 12 bits."""
+    deep = np.stack([COLOURS, COLOURS[:, ::-1]]).astype(np.uint16) * 4095 // 255
+    planes = {"PlanarConfiguration": 1, "PixelData": ("OW", deep.transpose(0, 3, 1, 2).tobytes())}
+    path = write(tmp_path / "a", deep, PhotometricInterpretation="RGB", BitsStored=12, **planes)
+    np.testing.assert_array_equal(read_image(path, frame=1).pixels, COLOURS[:, ::-1])
+
+
+def palette(descriptor: list[int], data: np.ndarray, segmented: str = "") -> dict:
+    colours = [
+        (f"{colour}PaletteColorLookupTable", data // part) for colour, part in zip(("Red", "Green", "Blue"), (1, 2, 4))
+    ]
+    tables = {f"{segmented}{name}Data": ("OW", entries.astype("<u2").tobytes()) for name, entries in colours}
+    return tables | {f"{name}Descriptor": descriptor for name, _ in colours}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_palette_from_a_first_value(tmp_path, syntax):
+    """C.7.6.3.1.5: values below and above the table get the first and the last of its entries."""
+    stored = np.array([[0, 1000, 1255, 9999]], np.uint16)
+    tables = palette([256, 1000, 16], np.arange(1, 257) * 255)
+    path = write(tmp_path / "a", stored, syntax, PhotometricInterpretation="PALETTE COLOR", **tables)
+    assert read_image(path).pixels.tolist() == [[[1, 0, 0], [1, 0, 0], [254, 127, 63], [254, 127, 63]]]
+
+
+def test_a_segmented_palette(tmp_path):
+    """C.7.9.2: an entry 0, a line of 127 entries to 254 · 256, and a copy of both."""
+    line = np.array([0, 1, 0, 1, 127, 254 * 256, 2, 2, 0, 0])
+    tables = {
+        name: ("OW", line.astype("<u2").tobytes()) if name.endswith("Data") else value
+        for name, value in palette([256, 0, 16], line, "Segmented").items()
+    }
+    path = write(
+        tmp_path / "a", np.uint8([[0, 64, 127, 128, 255]]), PhotometricInterpretation="PALETTE COLOR", **tables
+    )
+    assert levels(path) == [0, 128, 253, 0, 253]
+
+
+def test_a_palette_that_is_not_asked_for(tmp_path):
+    """C.7.6.3.1.2, C.7.6.19: MONOCHROME2 is grey, with a supplemental palette too."""
+    assert levels(write(tmp_path / "a", GREY, **palette([256, 0, 16], np.arange(256)[::-1] * 256))) == SHOWN
+
+
+# Look-up tables, padding and polarity
+
+
+def table(entries, first=0, bits=16, vr="US", dtype="<u2") -> Dataset:
+    packed = np.asarray(entries).astype(dtype).tobytes()
+    descriptor = struct.pack("<3H", len(entries) % 2**16, first % 2**16, bits)
+    return item(LUTDescriptor=(vr, descriptor), LUTData=("OW", packed))
+
+
+def rising(n: int, top: int = 65535) -> tuple[np.ndarray, np.ndarray]:
+    """A table from 0 to ``top``, and where in it the five grey levels of SHOWN lie."""
+    return np.linspace(0, top, n).round(), np.rint(GREY * ((n - 1) / 255)).astype(np.int64)
+
+
+def tables() -> dict:
+    long, in_long = rising(40000)
+    short, in_short = rising(2048)
+    whole, in_whole = rising(65536)
+    bytes_, reverse = np.arange(256), np.arange(255, 0, -1)
+    rescaled = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    modality = {"ModalityLUTSequence": [table(np.arange(2048), 64512)], "WindowCenter": 1024, "WindowWidth": 2048}
+    voi = "VOILUTSequence"
+    explicit, implicit = ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    return {
+        "40000 entries, from -20000 under SS": (in_long - 20000, "i2", explicit, {voi: [table(long, -20000, vr="SS")]}),
+        "0 entries, which are 65536": (in_whole, "u2", explicit, {voi: [table(whole)]}),
+        "from -1024 under US": (in_short - 1024, "i2", explicit, modality),
+        "from -1024 after a rescale": (in_short, "u2", explicit, rescaled | {voi: [table(short, -1024, vr="SS")]}),
+        "the same under US": (in_short, "u2", implicit, rescaled | {voi: [table(short, -1024)]}),
+        "from 40000 under SS": (in_short + 40000, "u2", explicit, {voi: [table(short, 40000, vr="SS")]}),
+        "bytes, two in a word (CP-522)": (GREY, "u1", explicit, {voi: [table(bytes_, 0, 8, dtype="u1")]}),
+        "an odd number of them": (GREY, "u1", explicit, {voi: [table(np.r_[0:254, 255], 0, 8, dtype="u1")]}),
+    }
+
+
+TABLES = tables()
+
+
+@pytest.mark.parametrize(("stored", "dtype", "syntax", "elements"), TABLES.values(), ids=TABLES)
+def test_entries_and_first_values(tmp_path, stored, dtype, syntax, elements):
+    """C.11.1.1, C.11.2.1.1: the first value is signed if what it maps is, the number of entries never, whatever the VR."""
+    assert levels(write(tmp_path / "a", stored.astype(dtype), syntax, **elements)) == SHOWN
+
+
+@pytest.mark.parametrize(
+    ("entries", "bits", "expected"),
+    [([0, 2048, 4095], 16, [0, 128, 255]), ([0, 256, 512], 10, [0, 64, 128]), ([0, 1, 1], 16, [0, 255, 255])],
+)
+def test_white_is_the_largest_number_of_as_many_bits_as_the_entries_need(tmp_path, entries, bits, expected):
+    """A ruling of ours: by C.11.2.1.1 the descriptor says it, and tables of CR say 16 and have 12."""
+    path = write(tmp_path / "a", np.array([[0, 1, 2]], np.uint16), VOILUTSequence=[table(entries, 0, bits)])
+    assert levels(path) == expected
+
+
+def test_both_tables_and_then_the_inversion(tmp_path):
+    """C.11.1, C.11.2, C.7.6.3.1.2: 0, 1, 2 become 30, 20, 10, then 255, 128, 0, and MONOCHROME1 turns these."""
+    second = [0] * 11 + [128] * 10 + [255] * 10
+    elements = {"ModalityLUTSequence": [table([30, 20, 10])], "VOILUTSequence": [table(second, 0, 8)]}
+    path = write(tmp_path / "a", np.uint8([[0, 1, 2]]), PhotometricInterpretation="MONOCHROME1", **elements)
+    assert levels(path) == [0, 127, 255]
+
+
+@pytest.mark.parametrize(("uid", "modality"), [("12.1", "XA"), ("12.2", "RF")])
+def test_the_modality_lut_of_x_ray_films_is_not_for_display(tmp_path, uid, modality):
+    """C.8.7.1.1.2: it leads back from the logarithm to the intensity of the beam."""
+    elements = {"SOPClassUID": STORAGE + uid, "Modality": modality, "PixelIntensityRelationship": "LOG"}
+    elements["ModalityLUTSequence"] = [table(np.arange(256) ** 2 // 255)]
+    assert levels(write(tmp_path / "a", GREY, **PLAIN, **elements)) == SHOWN
+    ordinary = {"SOPClassUID": STORAGE + "1.1", "Modality": "DX"}
+    assert levels(write(tmp_path / "a", GREY, **PLAIN, **elements | ordinary)) == [0, 16, 64, 144, 255]
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_inverse_inverts_once(tmp_path, photometric):
+    """C.8.11.3.1.2: INVERSE goes with MONOCHROME1 and says the same."""
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": "INVERSE"}
+    assert levels(write(tmp_path / "a", GREY, **elements)) == [255 - level for level in SHOWN]
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.float32, "Float"), (np.float64, "DoubleFloat")])
+def test_padding_of_floats(tmp_path, dtype, kind):
+    """C.7.6.24, C.7.5.1.1.2: from the value to the limit, both included, whichever is the larger."""
+    stored = np.array([[-1e30, -9e29, *np.linspace(0, 1, 5)]], dtype)
+    ends = {f"{kind}PixelPaddingValue": float(stored[0, 0]), f"{kind}PixelPaddingRangeLimit": float(stored[0, 1])}
+    path = write(tmp_path / "a", stored, **ends)
+    assert levels(path, window=(0.5, 1)) == [0, 0, 0, 64, 128, 191, 255]
+    assert read_image(path).window == pytest.approx((0.5, 0.98))  # percentiles 0.5 and 99.5 of five values
+
+
+def test_padding_is_a_stored_value(tmp_path):
+    """C.7.5.1.1.2: after the rescale it is another, and others have its number."""
+    elements = {"RescaleSlope": 2, "RescaleIntercept": -128, "PixelPaddingValue": 0}
+    assert levels(write(tmp_path / "a", np.array([[0, 64, 128, 191]], np.uint16), **elements, **PLAIN)) == [
+        0,
+        0,
+        128,
+        254,
+    ]
+
+
+def test_padding_that_is_not_a_number(tmp_path):
+    """C.7.6.24 allows it, and we do not: the values are said not to be finite."""
+    stored = np.array([[np.nan, 0, 1]], np.float32)
+    message = refusal(write(tmp_path / "a", stored, FloatPixelPaddingValue=float("nan")))
+    assert message.startswith("1 of 3 values are NaN or infinite.")
+
+
+# The reason that is given
+
+REASONS = {
+    "bits that no type has (PS3.5 8.1.1)": ("BitsAllocated", 12),
+    "more bits stored than allocated": ("BitsStored", 20),
+    "no bits stored": ("BitsStored", None),
+    "empty bits stored": ("BitsStored", b""),
+    "a high bit within the sample": ("HighBit", 3),
+    "no sign": ("PixelRepresentation", None),
+    "an empty sign": ("PixelRepresentation", b""),
+    "a sign that is none": ("PixelRepresentation", 2),
+    "an empty number of samples": ("SamplesPerPixel", b""),
+    "empty rows": ("Rows", b""),
+    "colours of video, retired": ("PhotometricInterpretation", "YBR_PARTIAL_422"),
+    "colours of nobody": ("PhotometricInterpretation", b"GREY"),
+}
+
+
+@pytest.mark.parametrize(("keyword", "value"), REASONS.values(), ids=REASONS)
+def test_the_element_at_fault_is_named(tmp_path, keyword, value):
+    """C.7.6.3: nothing is damaged or cut short; one element is missing, empty, or has a value that is not defined."""
+    message = refusal(write(tmp_path / "a", STORED, **{"BitsStored": 12, keyword: value}))
+    assert keyword in message and "cut short" not in message
+
+
+def test_an_empty_high_bit_is_the_uppermost(tmp_path):
+    """PS3.5 8.1.1: it must be one less than Bits Stored anyway, since 2006."""
+    assert levels(write(tmp_path / "a", STORED, **HOUNSFIELD, BitsStored=12, HighBit=b"")) == SHOWN
+
+
+def test_a_picture_without_columns(tmp_path):
+    assert refusal(write(tmp_path / "a", GREY, Columns=0)).startswith("the image is 1 × 0 pixels.")
+
+
+@pytest.mark.parametrize("text", [b" monochrome1", b"MONOCHROME1\0", b"Monochrome 1"])
+def test_spellings_of_monochrome1(tmp_path, text):
+    """PS3.5 6.2 (CS): upper case, and spaces around do not count; these are clear and must not pass for MONOCHROME2."""
+    path = write(tmp_path / "a", GREY, PhotometricInterpretation=text)
+    assert levels(path) == [255 - level for level in SHOWN]
+
+
+@pytest.mark.parametrize("end", [b"4.102", b"4.110", b"9.999"], ids=["MPEG-4", "JPEG XL", "unknown"])
+def test_transfer_syntaxes_without_a_decoder_are_named(tmp_path, end):
+    """PS3.5 8.2.7, 8.2.15: video, and codes newer than the decoders here. The file is neither damaged nor cut short."""
+    path = write(tmp_path / "a", GREY, MPEG4HP41, [bytes(100)])
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.102", b"1.2.840.10008.1.2." + end))
+    message = refusal(path)
+    assert "transfer syntax" in message and "cut short" not in message
+
+
+# Masks are labels
+
+LABELS = np.arange(35, dtype=np.uint16).reshape(5, 7) % 5 * 60  # 0, 60, … 240
+SEGMENTATION = {"SOPClassUID": STORAGE + "66.4", "Modality": "SEG"}
+DISPLAYED = {
+    "MONOCHROME1 (C.7.6.3.1.2)": {"PhotometricInterpretation": "MONOCHROME1"},
+    "a rescale (C.11.1)": {"RescaleSlope": -1, "RescaleIntercept": 240},
+    "a window (C.11.2)": {"WindowCenter": 200, "WindowWidth": 10},
+    "a VOI LUT (C.11.2)": {"VOILUTSequence": [table(np.full(256, 255), 0, 8)]},
+    "padding (C.7.5.1.1.2)": {"PixelPaddingValue": 120},
+    "an inverse (C.11.6)": {"PresentationLUTShape": "INVERSE"},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("elements", DISPLAYED.values(), ids=DISPLAYED)
+def test_what_is_about_display_changes_no_label(tmp_path, elements, dtype):
+    mask = read_mask(write(tmp_path / "a", LABELS.astype(dtype), **elements))
+    np.testing.assert_array_equal(mask, LABELS > 0)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+def test_labels_in_every_encoding(tmp_path, syntax):
+    """PS3.5 8.1.1: of 12 bits, which leaves what is above them out."""
+    if syntax == RLELossless:
+        path = write(tmp_path / "a", LABELS.astype(np.uint8), syntax, [rle(LABELS.astype(np.uint8))])
+    else:
+        path = write(tmp_path / "a", LABELS * 16 | 0x8000, syntax, BitsStored=12)
+    np.testing.assert_array_equal(read_mask(path), LABELS > 0)
+
+
+def test_palette_labels(tmp_path):
+    """C.7.6.3.1.5: label 0 is background, though its colour is the brightest."""
+    colours = palette([256, 0, 16], np.arange(256)[::-1] * 256)
+    path = write(tmp_path / "a", LABELS.astype(np.uint8), PhotometricInterpretation="PALETTE COLOR", **colours)
+    np.testing.assert_array_equal(read_mask(path), LABELS > 0)
+
+
+def test_frames_of_bits_run_on_within_a_byte(tmp_path):
+    """PS3.5 8.1.1, annex D: 35 bits a frame from the lowest of each byte on. Several frames are no single mask (C.8.20)."""
+    one = LABELS > 100
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "a", one, **SEGMENTATION)), one)
+    several = np.stack([one, ~one, one[::-1]])
+    path = write(tmp_path / "a", several, SegmentationType="BINARY", **SEGMENTATION)
+    assert refusal(path, read_mask).startswith("it holds 3 frames. Choose one with frame=")
+    for number, expected in enumerate(several):
+        np.testing.assert_array_equal(read_mask(path, frame=number), expected)
+
+
+def test_several_segments_are_no_single_mask(tmp_path):
+    """C.8.20.2: each frame belongs to one of them, and a frame chosen by number may be of another."""
+    segments = [item(SegmentNumber=number) for number in (1, 2)]
+    path = write(tmp_path / "a", np.stack([LABELS > 0] * 2), SegmentSequence=segments, **SEGMENTATION)
+    assert "several segments" in refusal(path, read_mask, frame=0)
+    path = write(tmp_path / "a", LABELS > 0, SegmentSequence=segments[:1], **SEGMENTATION)
+    np.testing.assert_array_equal(read_mask(path), LABELS > 0)
+
+
+@pytest.mark.parametrize(("largest", "half"), [(255, 127.5), (100, 50), (None, 127.5)])
+def test_a_fraction_counts_above_one_half(tmp_path, largest, half):
+    """C.8.20.2.3: of Maximum Fractional Value. That more than a half is the target is a ruling of ours."""
+    stored = np.array([[0, 1, 50, 51, 127, 128, 255]], np.uint8)
+    elements = {"SegmentationType": "FRACTIONAL", "MaximumFractionalValue": largest}
+    path = write(tmp_path / "a", stored, **elements, **SEGMENTATION)
+    np.testing.assert_array_equal(read_mask(path), stored > half)
+
+
+def test_labels_that_need_their_rescale_are_refused(tmp_path):
+    """C.11.1: the stored 1024 may be meant as 0, and no stored label is 0."""
+    elements = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    reason = "no label is 0 before its rescale slope and intercept, and some are after it"
+    assert reason in refusal(write(tmp_path / "a", LABELS + 1024, **elements), read_mask)
+    assert read_mask(write(tmp_path / "a", LABELS + 1025, **elements)).all()  # all are labels in either way
+
+
+def test_an_unreadable_maximum_of_fractions_is_named(tmp_path):
+    elements = {"SegmentationType": "FRACTIONAL", "MaximumFractionalValue": ("LO", b"all")}
+    assert_refused(write(tmp_path / "a", GREY, **elements, **SEGMENTATION), "MaximumFractionalValue", read_mask)
+
+
+# Hostile files
+
+PROBE = """
+import json, resource, sys, time
+from medclipsam_utils.images import ImageError, read_image
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+hostile, harmless = sys.argv[1:]
+read_image(harmless)  # the libraries are there then
+megabytes, seconds = peak(), time.process_time()
+try:
+    read_image(hostile)
+    said = ""
+except ImageError as error:
+    said = str(error)
+print(json.dumps([said, time.process_time() - seconds, peak() - megabytes]))
+"""
+
+
+def deflated_bomb(path: Path, megabytes: int, uid: bytes, skipped: int) -> Path:
+    """A private element of zeros; its transfer syntax is written as ``uid``, and the preamble may be skipped."""
+    content = write(path, GREY, DeflatedExplicitVRLittleEndian).read_bytes()
+    size = int.from_bytes(content[140:144], "little")
+    plain = struct.pack("<H", len(DeflatedExplicitVRLittleEndian)) + DeflatedExplicitVRLittleEndian.encode()
+    meta = content[144 : 144 + size].replace(plain, struct.pack("<H", len(uid)) + uid)
+    zeros, packer = bytes(2**20), zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(struct.pack("<HH2sHI", 9, 0x1010, b"OB", 0, megabytes * 2**20))
+    packed += b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush()
+    path.write_bytes((content[:140] + struct.pack("<I", len(meta)) + meta + packed)[skipped:])
+    return path
+
+
+def nested(path: Path, depth: int) -> Path:
+    """Sequences of undefined length in each other, before the rows."""
+    content = write(path, GREY, Rows=None).read_bytes()
+    at = content.index(struct.pack("<HH2s", 0x28, 0x11, b"US"))
+    start = struct.pack("<HH2sHIHHI", 9, 0x1010, b"SQ", 0, 2**32 - 1, 0xFFFE, 0xE000, 2**32 - 1)
+    stop = struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(content[:at] + start * depth + stop * depth + content[at:])
+    return path
+
+
+def overlong(path: Path) -> Path:
+    content = write(path, GREY).read_bytes()
+    at = content.index(struct.pack("<HH2s", 0x28, 2, b"US"))
+    path.write_bytes(content[:at] + struct.pack("<HH2sHI", 9, 0x1010, b"OB", 0, 2**32 - 16) + content[at:])
+    return path
+
+
+def huge_jpeg(path: Path, side: int) -> Path:
+    stream = jpeg(GREY)
+    at = stream.index(b"\xff\xc0") + 5
+    return write(path, GREY, JPEGBaseline8Bit, [stream[:at] + struct.pack(">2H", side, side) + stream[at + 4 :]])
+
+
+def huge_jpeg2000(path: Path, side: int) -> Path:
+    stream = bytearray(imagecodecs.jpeg2k_encode(GREY.repeat(8, 0), codecformat="j2k", reversible=True, level=0))
+    at = stream.index(b"\xff\x51")
+    stream[at + 6 : at + 14] = stream[at + 22 : at + 30] = struct.pack(">2I", side, side)
+    return write(path, GREY.repeat(8, 0), JPEG2000Lossless, [bytes(stream)])
+
+
+def segments(path: Path, numbers: list[int]) -> Path:
+    tables = palette([256, 0, 16], np.array(numbers), "Segmented")
+    tables = {name: ("OW", np.array(numbers, "<u2").tobytes()) if "Data" in name else tables[name] for name in tables}
+    return write(path, GREY, PhotometricInterpretation="PALETTE COLOR", **tables)
+
+
+UID_OF_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+HOSTILE = {
+    "10⁹ frames of bits (C.7.6.6)": (lambda path: write(path, FRAMES > 0, NumberOfFrames=10**9), "pixel data"),
+    "10⁹ frames of RLE (PS3.5 A.4.2)": (
+        lambda path: write(path, GREY, RLELossless, [rle(GREY)], NumberOfFrames=10**9),
+        "RLE Lossless",
+    ),
+    "rows and columns below the limit of pixels": (
+        lambda path: write(path, GREY, Rows=8192, Columns=16384),
+        "pixel data",
+    ),
+    "a deflated bomb (PS3.5 A.5)": (lambda path: deflated_bomb(path, 160, UID_OF_DEFLATED, 0), "unpacked"),
+    "the same without a preamble": (lambda path: deflated_bomb(path, 160, UID_OF_DEFLATED, 132), "unpacked"),
+    "the same with a padded UID": (lambda path: deflated_bomb(path, 160, UID_OF_DEFLATED + b"\0\0", 0), "unpacked"),
+    "a codestream of 40 000 × 40 000 (PS3.5 8.2.4)": (lambda path: huge_jpeg2000(path, 40_000), "JPEG 2000"),
+    "a codestream of 11 000 × 11 000": (lambda path: huge_jpeg2000(path, 11_000), "JPEG 2000"),
+    "a JPEG of 11 000 × 11 000 (PS3.5 8.2.1)": (lambda path: huge_jpeg(path, 11_000), "JPEG Baseline"),
+    "20 000 sequences in each other (PS3.5 7.5)": (lambda path: nested(path, 20_000), "DICOM header"),
+    "4 GB in a file of 1 kB (PS3.5 7.1)": (overlong, "DICOM"),
+    "lines of a palette, copied by the hundred (C.7.9.2)": (
+        lambda path: segments(path, [0, 1, 0, *[1, 65535, 9] * 400, *[2, 400, 6, 0] * 400]),
+        "SegmentedRedPaletteColorLookupTableData",
+    ),
+    "a segment that copies itself (C.7.9.2)": (lambda path: segments(path, [0, 1, 0, 2, 2, 0, 0]), "look-up tables"),
+    "a number of 30 000 digits and a letter": (
+        lambda path: write(path, GREY, RescaleSlope=("UT", b"0" * 30_000 + b"x")),
+        "RescaleSlope",
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked of Unix")
+@pytest.mark.parametrize(("make", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_are_refused_at_once_and_cost_little_memory(tmp_path, make, reason):
+    harmless = write(tmp_path / "harmless", GREY)
+    command = [sys.executable, "-c", PROBE, str(make(tmp_path / "a")), str(harmless)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr[-300:]
+    said, seconds, megabytes = json.loads(run.stdout)
+    assert reason in said
+    assert seconds < 3 and megabytes < 110, f"{seconds:.1f} s, {megabytes:.0f} MB"
+
+
+# Real files, as SimpleITK sees them
+
+NOT_IN_ITK = {  # it reads no Sequence of Ultrasound Regions (C.8.5.5)
+    "examples_palette.dcm": "a spacing in the ultrasound regions",
+    "examples_ybr_color.dcm": "a spacing in the ultrasound regions",
+}
+ONLY_IN_ITK = {
+    "badVR.dcm": "NumberOfFrames",  # "1A", of which GDCM takes the 1
+    **dict.fromkeys(["JPEG-lossy.dcm", "JPGExtended.dcm"], "JPEG Extended"),  # 12 bits, which Pillow does not decode
+    "SC_rgb_jpeg_gdcm.dcm": "JPEG Lossless",
+    **dict.fromkeys(["GDCMJ2K_TextGBR.dcm", "JPEG2000-embedded-sequence-delimiter.dcm"], "JPEG 2000"),
+}
+
+
+def test_all_of_pydicoms_files_have_the_geometry_that_simpleitk_finds(recwarn):
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    compared = measured = 0
+    for path in SHIPPED:
+        try:
+            image, refused = read_image(path), ""
+        except ImageError as error:
+            image, refused = None, str(error)
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            continue
+        if image is None:
+            assert ONLY_IN_ITK[path.name] in refused
+            continue
+        height, width, _ = image.pixels.shape
+        assert reader.GetSize() == (width, height, image.n_frames), path.name
+        spacing = reader.GetSpacing()[1::-1]
+        if spacing != (1, 1):
+            assert image.spacing_mm == pytest.approx(spacing), path.name
+            measured += 1
+        else:
+            assert image.spacing_mm in (None, (1, 1)) or path.name in NOT_IN_ITK, path.name
+        compared += 1
+    assert compared > 95 and measured > 50
