@@ -12,9 +12,10 @@ from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from .dicom_grey import grey_levels
-from .dicom_header import modality, numbers, of_frame, read_header, spacing_mm, unclear
+from .dicom_header import SEGMENTED, modality, numbers, of_frame, read_header, spacing_mm, unclear
 from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import check_finite, grey_to_rgb, to_uint8
+from .limits import segments_are_long
 from .medical_image import MedicalImage
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -110,9 +111,7 @@ def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     with decoding(path, reason, remedy):
         if syntax in JPEG2000TransferSyntaxes:  # they know the sign better than the header
             codestream = get_frame(dataset.PixelData, frame, number_of_frames=dataset.NumberOfFrames)
-            dataset.PixelRepresentation = int(
-                get_j2k_parameters(codestream).get("is_signed", 0) or dataset.PixelRepresentation
-            )
+            dataset.PixelRepresentation |= int(get_j2k_parameters(codestream).get("is_signed", False))
         if not below:
             return pixel_array(dataset, index=frame)
         return pixel_array(dataset, index=frame, bits_stored=dataset.BitsStored + below) >> below
@@ -131,9 +130,11 @@ def _bits_below(path: Path, dataset: Dataset) -> int:
 def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Bring colours [H, W, 3], or palette indices [H, W], to uint8 [H, W, 3]; the stored bits keep their full range."""
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        _check_segments(path, dataset)
+        bits = int(numbers(path, dataset, "RedPaletteColorLookupTableDescriptor")[2])
+        for keyword in SEGMENTED:  # of which pydicom makes lists
+            if segments_are_long(np.frombuffer(dataset.get(keyword) or b"", f"<u{1 + (bits > 8)}")):
+                raise unclear(path, keyword, "is a look-up table of more than a million colours")
         colours = apply_color_lut(stored, dataset)
-        bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
         if colours.max() >= 2**bits:  # some files say 8 bits and use the upper half of 16
             bits = 8 * colours.dtype.itemsize
     else:
@@ -142,19 +143,3 @@ def _colours(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
         reason = f"colours of photometric interpretation {dataset.PhotometricInterpretation}"
         raise image_error(path, f"{reason} are not supported", "Export the image as PNG")
     return colours.copy() if bits == 8 and colours.dtype == np.uint8 else to_uint8(colours / (2.0**bits - 1))
-
-
-def _check_segments(path: Path, dataset: Dataset) -> None:
-    """Refuse palettes whose segments are far longer than a palette may be; pydicom makes lists of them (C.7.9.2)."""
-    for colour in ("Red", "Green", "Blue"):
-        keyword = f"Segmented{colour}PaletteColorLookupTableData"
-        wide = int(numbers(path, dataset, f"{colour}PaletteColorLookupTableDescriptor")[2]) > 8
-        segments = np.frombuffer(dataset.get(keyword) or b"", np.uint16 if wide else np.uint8).astype(int)
-        at = length = longest = 0
-        while at + 1 < len(segments):
-            kind, size = segments[at : at + 2]
-            length += size * (longest if kind == 2 else 1)  # copies of earlier segments
-            longest = max(longest, 0 if kind == 2 else size)
-            at += {0: 2 + size, 1: 3, 2: 4 if wide else 6}.get(kind, len(segments))
-            if length > 2**20:
-                raise unclear(path, keyword, "is a look-up table of more than a million colours")

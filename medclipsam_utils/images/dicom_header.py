@@ -7,7 +7,6 @@ something else without it, as a window in Hounsfield units does without the resc
 from __future__ import annotations
 
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,11 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from .errors import MAX_PIXELS, ImageError, image_error
+from .errors import ImageError, image_error
+from .limits import check_deflated
 
 _COLOURS = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+SEGMENTED = [f"Segmented{table}Data" for table in _COLOURS]
 WANTED = [
     *("SOPClassUID", "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -34,7 +35,7 @@ WANTED = [
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit"),
     *("DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit"),
     *(f"{table}{part}" for table in _COLOURS for part in ("Descriptor", "Data")),
-    *(f"Segmented{table}Data" for table in _COLOURS),
+    *SEGMENTED,
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SequenceOfUltrasoundRegions"),
     *("SpacingBetweenSlices", "ImagePositionPatient", "ImageOrientationPatient"),
     *("TotalPixelMatrixRows", "TotalPixelMatrixColumns", "SegmentationType", "MaximumFractionalValue"),
@@ -60,7 +61,7 @@ def read_header(path: Path) -> Dataset:
     with path.open("rb") as file:
         head = file.read(1024)
         if head[128:132] == b"DICM" and f"\x16\0{DeflatedExplicitVRLittleEndian}".encode() in head:
-            _check_inflated(path)
+            check_deflated(path, 144 + int.from_bytes(head[140:144], "little"))  # pydicom unpacks it as a whole
     dataset = pydicom.dcmread(path, force=True, specific_tags=WANTED)
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
@@ -69,18 +70,6 @@ def read_header(path: Path) -> Dataset:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
-
-
-def _check_inflated(path: Path) -> None:
-    """Refuse a deflated file that unpacks to more than the largest image has; pydicom unpacks it as a whole."""
-    with path.open("rb") as file:
-        file.seek(140)
-        file.seek(144 + int.from_bytes(file.read(4), "little"))
-        inflater, rest, size = zlib.decompressobj(-zlib.MAX_WBITS), b"", 0
-        while rest := inflater.unconsumed_tail or file.read(2**16):
-            size += len(inflater.decompress(rest, 2**22))
-            if size > MAX_PIXELS:
-                raise image_error(path, f"unpacked it has more than {MAX_PIXELS:,} bytes", "Export it uncompressed")
 
 
 def of_frame(path: Path, dataset: Dataset, frame: int) -> Dataset:

@@ -16,11 +16,9 @@ from nibabel.arrayproxy import ArrayProxy
 from .errors import check_size, choose_frame, decoding, image_error
 from .formats import GZIP
 from .intensity import apply_window, check_finite, grey_to_rgb, percentile_window
+from .limits import check_unpacked
 from .medical_image import MedicalImage
 from .volume import PLANES, UNITS, VolumeSlice, n_slices
-
-MAX_BYTES = 2**32
-"""The largest zipped volume that is unpacked, in bytes without its compression."""
 
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"),
@@ -161,8 +159,7 @@ def _complete(path: Path, stream: Any, header: nibabel.Nifti1Header) -> Any:
     if path.suffix.lower() != ".nii" and not isinstance(stream, gzip.GzipFile):
         source = io.BytesIO(path.read_bytes())  # nibabel would go by the extension
     if isinstance(stream, gzip.GzipFile):
-        if n_bytes > MAX_BYTES:
-            raise image_error(path, f"unpacked it has {n_bytes:,} bytes, more than {MAX_BYTES:,}", "Crop it first")
+        check_unpacked(path, n_bytes)
         stream.seek(0)
         unpacked = stream.read(n_bytes)
         try:
