@@ -3,7 +3,8 @@
 Which pixels belong to the target:
 
 - every number above 0 in files that keep numbers as they are: 0 and 1, 0 and 255, labels 1, 2, 3 … up to any size. Of a
-  palette image these are the indices, whatever the colours; of a TIFF whose white is zero, what is stored;
+  palette image these are the indices, whatever the colours; of a TIFF whose white is zero, what is stored (but of one
+  compressed as a fax, where zero is always white, what is displayed);
 - every number above 0.5 where they are floats, and in NIfTI: all labels count, and probabilities are rounded (two or
   three integers that a NIfTI slope scales to fractions are labels, and count above 0);
 - of colours the brightest channel. Transparency says where there is no mask; where all colours are alike, it is the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import apply_window, check_finite, drop_alpha, grey_to_rgb, percentile_window, to_uint8
@@ -17,8 +17,9 @@ from .medical_image import MedicalImage
 
 _JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\x00.(.)", re.DOTALL)  # and its bits per sample
 _ALPHA_MODES = ("PA", "LA", "RGBA", "La", "RGBa")
+_LOSSY = ("jpeg", "tiff_jpeg", "webp")  # compressions of TIFF, as Pillow names them
 _ORIENTATION, _UPRIGHT = 274, 1
-_LOSSLESS = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000)  # compressions whose sizes come from the TIFF file
+_LOSSLESS = (1, 5, 8, 32771, 32773, 32946, 34925, 50000)  # compressions whose sizes come from the TIFF file
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +54,14 @@ def raster_page(path: Path, kind: str, frame: int | None) -> Raster:
     """Decode one page, the first if ``frame`` is None."""
     remedy = "The file is damaged or cut short: export it again, as PNG"
     with decoding(path, f"this {kind} file cannot be decoded", remedy):
-        if kind == "JPEG":
-            found = _JPEG_FRAME.search(path.read_bytes())
-            if found and found[1] != b"\x08":
-                raise image_error(path, f"a JPEG of {found[1][0]} bits a sample", "Export it as PNG or TIFF")
         if kind != "TIFF":
-            return _with_pillow(path, kind, frame)
+            try:
+                return _with_pillow(path, kind, frame)
+            except UnidentifiedImageError:
+                found = _JPEG_FRAME.search(path.read_bytes())
+                if kind == "JPEG" and found and found[1] != b"\x08":
+                    raise image_error(path, f"a JPEG of {found[1][0]} bits a sample", "Export it as PNG") from None
+                raise
         try:
             return _with_tifffile(path, frame)
         except NotImplementedError as error:  # what tifffile does not decode, libtiff in Pillow may
@@ -92,7 +95,8 @@ def _with_pillow(path: Path, kind: str, frame: int | None) -> Raster:
             shown = np.asarray(upright.convert("RGBA"))
         else:
             shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    return Raster(stored, shown, alpha, kind == "JPEG", chosen, n_frames)
+        lossy = kind == "JPEG" or image.info.get("compression") in _LOSSY
+    return Raster(stored, shown, alpha, lossy, chosen, n_frames)
 
 
 def _whole_png(path: Path) -> np.ndarray:
