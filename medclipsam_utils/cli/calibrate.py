@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Learn from images without a target what a CLIP makes of them. With the file that this writes, segment and folder "
     "report whether the target is present, at 5 % of false alarms: name it in the task's TOML file as calibration. It "
-    "holds for these weights and for images of this kind."
+    "holds for these weights and for images of this kind. Of a volume the middle slice is used."
 )
 EPILOG = """\
 example:
@@ -54,9 +55,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _images(folder: Path) -> list[MedicalImage]:
+    """Read the images of a folder, of each volume the middle slice; one that cannot be read is named and left out."""
     from tqdm import tqdm
 
-    from ..images import read_image
+    from ..images import ImageError, read_image
     from ..images.names import list_images
 
-    return [read_image(folder / name) for name in tqdm(list_images(folder).images, "reading", unit="file")]
+    images = []
+    for name in tqdm(list_images(folder).images, "reading", unit="file"):
+        try:
+            images.append(read_image(folder / name))
+        except ImageError as error:
+            print(f"medclipsam: left out: {error}", file=sys.stderr)
+    return images

@@ -61,13 +61,13 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--overlay, --figure and --task are for one sentence: run the command once for each")
     task = load_task(options.task)
     from ..images.formats import sniff
-    from ..images.nifti import NiftiVolume
 
-    volume = None
     if options.slice is None and options.frame is None and options.image.is_file() and sniff(options.image) == "NIfTI":
+        from ..images.nifti import NiftiVolume
+
         volume = NiftiVolume(options.image, options.plane)
-    if volume is not None and volume.n_slices > 1:
-        return _segment_volume(options, task, volume)
+        if volume.n_slices > 1:
+            return _segment_volume(options, task, volume)
     return _segment_image(options, task)
 
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from .errors import choose_frame, decoding, image_error
 from .formats import sniff
@@ -214,5 +213,7 @@ def _is_unsharp(stored: np.ndarray) -> bool:
     between = (stored > 0) & (stored < 255)
     if values[-1] < 255 or len(values) < 5 or between.sum() >= (stored == 255).sum():
         return False
+    from scipy import ndimage  # masks of this kind are rare
+
     slope = (ndimage.minimum_filter(stored, 3) < stored) & (stored < ndimage.maximum_filter(stored, 3))
     return bool(slope[between].mean() > 0.8)

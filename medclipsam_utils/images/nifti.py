@@ -18,7 +18,7 @@ from .formats import GZIP
 from .intensity import apply_window, check_finite, grey_to_rgb, percentile_window
 from .limits import check_unpacked
 from .medical_image import MedicalImage
-from .volume import PLANES, UNITS, VolumeSlice, n_slices
+from .volume import PLANES, UNITS, VolumeSlice, check_plane, n_slices
 
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"),
@@ -46,6 +46,7 @@ class NiftiVolume:
     """
 
     def __init__(self, path: Path, plane: str | None = None):
+        check_plane(path, plane)
         remedy = "The file is damaged or cut short: copy or export it again"
         with decoding(path, "this NIfTI file cannot be decoded", remedy), path.open("rb") as file:
             stream: Any = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file

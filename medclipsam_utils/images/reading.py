@@ -15,7 +15,7 @@ from .errors import decoding, image_error
 from .formats import sniff
 from .intensity import check_window
 from .medical_image import MedicalImage
-from .volume import PLANES
+from .volume import check_plane
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ def _read(
     slice_index: int | None,
 ) -> MedicalImage:
     window = check_window(path, window)
-    if plane is not None and plane not in PLANES:
-        raise image_error(path, f"plane is {plane!r}", f"Choose one of {', '.join(PLANES)}")
+    check_plane(path, plane)
     frame, slice_index = _index(path, "frame", frame), _index(path, "slice_index", slice_index)
     with decoding(path, "it could not be read", "Check that the file is complete and that you may read it"):
         kind = sniff(path)

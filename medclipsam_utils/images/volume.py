@@ -7,9 +7,12 @@ anterior, z to superior: RAS+) decide which voxel axis is which, without resampl
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .errors import image_error
 
 if TYPE_CHECKING:
     import nibabel
@@ -19,6 +22,12 @@ PLANES = {"axial": (1, 0, 2), "coronal": (2, 0, 1), "sagittal": (2, 1, 0)}
 """For each plane the axes of RAS+ that run along an image's columns (downwards), along its rows, and across it."""
 UNITS = {1: "meter", 2: "mm", 3: "micron"}
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+
+
+def check_plane(path: Path, plane: str | None) -> None:
+    """Refuse a plane that is none."""
+    if plane is not None and plane not in PLANES:
+        raise image_error(path, f"plane is {plane!r}", f"Choose one of {', '.join(PLANES)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from ..images.formats import sniff
 from ..images.masks import write_picture
 from ..images.names import image_stem, list_images
 from ..images.nifti import NiftiVolume
+from ..images.volume import check_plane
 from ..runs.files import write_json, write_table
 from ..runs.processes import joined
 from ..runs.records import Record, Records
@@ -115,6 +116,7 @@ def segment_folder(
     source, target = Path(source), Path(target)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: give 1 or more")
+    check_plane(source, plane)
     segmenter.questions.ask([], text, task)  # raises, if they are wrong, before anything is written
     listing = list_images(source, leave_out=target)
     images = _first_of_stem(listing.images)
