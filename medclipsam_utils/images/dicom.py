@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import get_frame, parse_basic_offsets
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.pixels.utils import get_j2k_parameters
-from pydicom.uid import UID, JPEG2000TransferSyntaxes
+from pydicom.uid import UID
 
 from .dicom_grey import grey_levels
 from .dicom_header import SEGMENTED, modality, numbers, of_frame, read_header, spacing_mm, unclear
@@ -73,12 +75,19 @@ def open_dicom(path: Path) -> tuple[Dataset, int]:
         if whole[0] > dataset.Rows or whole[1] > dataset.Columns:
             reason = f"a slide of {whole[0]} × {whole[1]} pixels, stored as {n_frames} tiles"
             raise image_error(path, reason, "Export the region that you need, as one image")
-        if n_frames == 1 and not _syntax(path, dataset).is_encapsulated:
-            n_bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
-            n_there = 8 * len(dataset.get("PixelData") or b"") // n_bits
-            if n_there > 1:
-                raise unclear(path, "NumberOfFrames", f"is missing or 1, and there are pixels of {n_there} frames")
+        n_there = _frames_there(path, dataset) if n_frames == 1 else 1
+        if n_there > 1:
+            raise unclear(path, "NumberOfFrames", f"is missing or 1, and there are pixels of {n_there} frames")
     return dataset, n_frames
+
+
+def _frames_there(path: Path, dataset: Dataset) -> int:
+    """Count the frames that the pixel data are enough for, or that the table of their offsets names."""
+    pixels = next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset) or b""
+    if _syntax(path, dataset).is_encapsulated:
+        return len(parse_basic_offsets(pixels)) or len(dataset.get("ExtendedOffsetTable") or b"") // 8
+    n_samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
+    return 8 * len(pixels) // (dataset.Rows * dataset.Columns * n_samples * dataset.BitsAllocated)
 
 
 def _syntax(path: Path, dataset: Dataset) -> UID:
@@ -109,17 +118,36 @@ def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     if below and syntax.is_encapsulated:
         raise unclear(path, "HighBit", "does not fit compressed pixels")
     with decoding(path, reason, remedy):
-        if syntax in JPEG2000TransferSyntaxes:  # they know the sign better than the header
-            codestream = get_frame(dataset.PixelData, frame, number_of_frames=dataset.NumberOfFrames)
-            dataset.PixelRepresentation |= int(get_j2k_parameters(codestream).get("is_signed", False))
+        if syntax.is_encapsulated:
+            _check_codestream(path, dataset, syntax, frame)
+        if dataset.BitsAllocated == 1:  # frames may begin inside a byte, where pydicom looks for one in the wrong place
+            return pixel_array(dataset).reshape(-1, dataset.Rows, dataset.Columns)[frame]
         if not below:
             return pixel_array(dataset, index=frame)
         return pixel_array(dataset, index=frame, bits_stored=dataset.BitsStored + below) >> below
 
 
+def _check_codestream(path: Path, dataset: Dataset, syntax: UID, frame: int) -> None:
+    """Refuse compressed pixels of another size than the header says, and take their sign, which they know better."""
+    codestream = get_frame(dataset.PixelData, frame, number_of_frames=dataset.NumberOfFrames)
+    try:
+        with Image.open(io.BytesIO(codestream), formats=("JPEG", "JPEG2000")) as image:
+            fits = image.size == (dataset.Columns, dataset.Rows)
+    except Image.DecompressionBombError:
+        fits = False
+    except Exception:  # another compression, whose decoder goes by the header, or damaged: decoding will tell
+        return
+    if not fits:
+        reason = f"the pixels, compressed as {syntax.name}, cannot be decoded: their size is not that of the header"
+        raise image_error(path, reason, "Export the file again")
+    dataset.PixelRepresentation |= int(get_j2k_parameters(codestream).get("is_signed", False))
+
+
 def _bits_below(path: Path, dataset: Dataset) -> int:
     """Count the bits below the lowest one of a sample: 4 in samples of 12 bits that are aligned to the left in 16."""
     high = dataset.get("HighBit")
+    if dataset.get("BitsStored", 0) > dataset.BitsAllocated:
+        raise unclear(path, "BitsStored", f"is {dataset.BitsStored}, of {dataset.BitsAllocated} bits allocated")
     if "PixelData" not in dataset or high is None or high == dataset.BitsStored - 1:
         return 0
     if not dataset.BitsStored <= high + 1 <= dataset.BitsAllocated:

@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -52,16 +53,16 @@ _DELTAS = ("PhysicalDeltaY", "PhysicalDeltaX")
 _TWO_DIMENSIONAL = 1  # Region Spatial Format: not a time axis or a spectrum
 _CENTIMETRES = 3  # Physical Units
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?(0*|\d{4,}),\d+|[+-]?\d+,(\d{1,2}|\d{4,})")  # 1,024 may be a thousand
 
 
 def read_header(path: Path) -> Dataset:
     """Read the wanted elements of a file. Where it names no transfer syntax, as old files do, pydicom guesses one."""
     with path.open("rb") as file:
-        head = file.read(1024)
-        if head[128:132] == b"DICM" and f"\x16\0{DeflatedExplicitVRLittleEndian}".encode() in head:
-            check_deflated(path, 144 + int.from_bytes(head[140:144], "little"))  # pydicom unpacks it as a whole
+        read_preamble(file, force=True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            check_deflated(path, file.tell())  # pydicom unpacks it as a whole
     dataset = pydicom.dcmread(path, force=True, specific_tags=WANTED)
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
