@@ -2,9 +2,9 @@
 
 stored values → modality LUT or rescale → VOI LUT or window → inverted if MONOCHROME1 → uint8.
 
-pydicom has functions for these steps, and highdicom has the whole; on a well-formed header they agree with this module,
-as tests show. They fail on headers that people have: an intercept without a slope, entries packed as bytes, an empty
-item, a first value with the wrong sign.
+pydicom applies the windows. For the other steps it has functions, too, and highdicom has the whole; on a well-formed
+header they agree with this module, as tests show, but they fail on headers that people have: an intercept without a
+slope, entries packed as bytes, an empty item, a first value with the wrong sign.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.pixels import apply_windowing
 from pydicom.uid import ExplicitVRBigEndian
 
 from .dicom_header import named, numbers, unclear
@@ -79,15 +80,12 @@ def _windowed(
         function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
         if function not in _FUNCTIONS:
             raise unclear(path, "VOILUTFunction", f"is none of {', '.join(_FUNCTIONS)}")
-        if function == "SIGMOID":
-            exponent = np.clip(-4 * (values - centre) / width, -700, 700)
-            return to_uint8(1 / (1 + np.exp(exponent))), (centre, width)
-        if function == "LINEAR" and width == 1:
-            return to_uint8(np.where(values > centre - 0.5, 1.0, 0.0)), (centre, width)
-        if function == "LINEAR" and width > 1:
-            # From centre - width / 2 as LINEAR_EXACT, but the last of the `width` values is already white.
-            return apply_window(values, (centre - 0.5, width - 1)), (centre, width)
-        return apply_window(values, (centre, width)), (centre, width)
+        if function == "LINEAR" and width < 1:  # which only the others may have
+            function = "LINEAR_EXACT"
+        to_grey = Dataset()  # what pydicom needs for values from 0 to 255
+        to_grey.WindowCenter, to_grey.WindowWidth, to_grey.VOILUTFunction = centre, width, function
+        to_grey.PhotometricInterpretation, to_grey.BitsStored, to_grey.PixelRepresentation = "MONOCHROME2", 8, 0
+        return np.rint(apply_windowing(values, to_grey)).astype(np.uint8), (centre, width)
     if centres or widths:
         notes.append(f"{named('WindowWidth')} is missing or not positive, and its window is not used")
     if values.dtype == np.uint8 and header.get("BitsStored") == 8:

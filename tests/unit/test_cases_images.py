@@ -233,6 +233,10 @@ FLAT = np.zeros((24, 20, 3), np.uint8)
 FLAT[:12, :10], FLAT[:12, 10:], FLAT[12:, :10], FLAT[12:, 10:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), 255
 WIDE = levels(65535, COLOURS).astype(np.uint16)
 MULTIPLIED = np.rint(RGB * (ALPHA[..., None] / 255)).astype(np.uint8)
+LAB, LAB_SHOWN = np.zeros((24, 20, 3), np.int16), np.zeros((24, 20, 3))
+LAB[:12], LAB[12:, :10] = (136, 80, 67), (255, 0, 0)  # L of 0 to 255, a and b signed
+LAB_SHOWN[:12], LAB_SHOWN[12:, :10] = (255, 0, 0), 255
+LAB = LAB.astype(np.uint8)
 COLOURED = {
     "planes, tiled, big-endian, with a predictor": (
         lambda path: tifffile.imwrite(
@@ -257,6 +261,7 @@ COLOURED = {
         lambda path: tiff(path, np.dstack([255 - FLAT, np.zeros_like(GREY)]).astype(np.uint16) * 257, 16, 5),
         FLAT,
     ),
+    "L*a*b* of CIE, red, white and black": (lambda path: tiff(path, LAB, 8, 8), LAB_SHOWN),
     "JPEG of RGB": (
         lambda path: tifffile.imwrite(
             path, FLAT, photometric="rgb", compression="jpeg", compressionargs={"outcolorspace": "rgb", "level": 95}
@@ -270,7 +275,7 @@ COLOURED = {
 def test_colours_and_transparency(tmp_path, name):
     make, expected = COLOURED[name]
     make(tmp_path / "a.tif")
-    assert_shows(read_image(tmp_path / "a.tif"), expected, 14 if "JPEG" in name else 1)
+    assert_shows(read_image(tmp_path / "a.tif"), expected, 14 if "JPEG" in name or "L*a*b*" in name else 1)
 
 
 # Brightnesses of four pixels, and the two colours that they share (section 21).
