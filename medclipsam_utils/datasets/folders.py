@@ -15,7 +15,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..images import read_image
+import numpy as np
+
+from ..images import MedicalImage, read_image, read_mask_stack
+from ..images.formats import sniff
 from ..images.labels import read_mask_and_place
 from ..images.names import image_stem, list_images, some
 from ..images.volume import Place
@@ -95,8 +98,7 @@ class MaskFolder(ItemDataset):
         stem = self._stems[index]
         image_path, mask_path = self.pairs[stem]
         picture = read_image(image_path)
-        frame = picture.frame if picture.n_frames > 1 else None
-        image, (mask, place) = picture.pixels, read_mask_and_place(mask_path, frame)
+        image, (mask, place) = picture.pixels, _mask_of(picture, mask_path)
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{image_path} is {image.shape[0]} × {image.shape[1]} pixels (rows × columns), its mask {mask_path} is "
@@ -111,6 +113,21 @@ class MaskFolder(ItemDataset):
             "name": stem,
             "path": str(image_path),
         }
+
+
+def _mask_of(picture: MedicalImage, path: Path) -> tuple[np.ndarray, Place]:
+    """Read the mask of the slice or frame that the image is of; a ValueError if it cannot be told which that is."""
+    several = picture.n_frames if picture.volume is None else picture.volume.n_slices
+    if picture.volume is not None and sniff(path) == "NIfTI":
+        return read_mask_and_place(path)
+    stack = read_mask_stack(path)
+    n, first = len(stack.mask), picture.volume is None and picture.frame == 0
+    if n != several and not (n == 1 and first):
+        raise ValueError(
+            f"{picture.path} has {several} slices or frames and its mask {path} has {n}: give as many masks as images"
+        )
+    spacing = stack.place.spacing_mm
+    return stack.mask[picture.frame if n > 1 else 0], Place(spacing and spacing[-2:])
 
 
 def _files_by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -90,8 +90,8 @@ def segment_folder(
     In the tables a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     A file that fails stops nothing. The same call goes on after an interruption, and does nothing twice: what was done,
-    or failed, is done again only if the file has changed since, or its mask is gone. Under ``torchrun`` the processes
-    share the files.
+    or failed, is done again only if the file has changed since, or its mask (or the overlay asked for) is gone. Under
+    ``torchrun`` the processes share the files.
 
     Args:
         segmenter: answers the question.
@@ -129,7 +129,7 @@ def segment_folder(
         records = Records(target / RECORDS, processes.rank)
         known = records.read()
         mine = list(images)[processes.rank :: processes.count]
-        todo = [name for name in mine if not _settled(known.get(name), source / name, target, retry)]
+        todo = [name for name in mine if not _settled(known.get(name), what, name, retry)]
         try:
             quiet = not (progress and processes.first)
             with tqdm(total=len(mine), initial=len(mine) - len(todo), disable=quiet, unit="file") as bar:
@@ -199,10 +199,13 @@ def _claim(target: Path, question: dict[str, Any]) -> None:
     write_json(path, question)
 
 
-def _settled(record: Record | None, path: Path, target: Path, retry: bool) -> bool:
-    if record is None or record["state"] != _state(path):
+def _settled(record: Record | None, what: _What, name: str, retry: bool) -> bool:
+    if record is None or record["state"] != _state(what.source / name):
         return False
-    return (target / record["mask"]).exists() if record["mask"] else not retry
+    if not record["mask"]:
+        return not retry
+    drawn = not what.overlays or (what.target / _partner(name, OVERLAYS, ".png")).exists()
+    return drawn and (what.target / record["mask"]).exists()
 
 
 def _state(path: Path) -> list[int]:

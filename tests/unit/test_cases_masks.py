@@ -164,7 +164,7 @@ LINE = np.where(disc(14, 28, 9), 255, 0)
 LINE[14, :16] = 100
 UNSHARP = {
     "reduced by four": (np.rint(255 * REDUCED), REDUCED > 0.5),
-    "blurred": (np.rint(ndimage.gaussian_filter(255.0 * disc(14, 28, 9), 1)), disc(14, 28, 9)),
+    "blurred": (np.rint(ndimage.gaussian_filter(255.0 * disc(20, 24, 16), 0.7)), disc(20, 24, 16)),
     "a broad ring is a label": (RING, RING > 0),
     "a line that leads away is a label": (LINE, LINE > 0),
     "a far region of 50 is a label": (np.array([0, 255, 50])[LABELS], TARGET),
@@ -365,9 +365,7 @@ def test_a_training_pair_of_other_grids_is_refused(tmp_path, name):
     for kind, affine in (("images", np.eye(4)), ("masks", ELSEWHERE[name])):
         (tmp_path / f"train_{kind}").mkdir()
         nifti(tmp_path / f"train_{kind}" / "a.nii", voxels_of(STACK), affine)
-    if name == "slices of 1.1 mm":  # its slice is taken, whose own pixels have one size: the place tells
-        assert not np.allclose(ELSEWHERE[name], np.eye(4))
-    with pytest.raises(ValueError, match="the affines differ|have other sizes"):
+    with pytest.raises(ValueError, match=r"the affines differ|have other sizes"):
         MaskFolder(tmp_path)[0]
 
 
@@ -558,8 +556,8 @@ def test_volume_nsd_by_hand(pred, true, tolerance, spacing, expected):
 def corner_surfaces(mask: np.ndarray, spacing) -> tuple[np.ndarray, np.ndarray]:
     """Corners where eight voxels meet and are not all alike, in mm, and the area of surface that each holds.
 
-    Of a cuboid every corner on a face holds that face's area of one voxel; on an edge half of both faces; at a corner of
-    the cuboid the corner is cut off: the area is that of the triangle between the middles of three edges.
+    Of a cuboid every corner on a face holds that face's area of one voxel; on an edge half of both faces; at a corner
+    of the cuboid the corner is cut off: the area is that of the triangle between the middles of three edges.
     """
     padded = np.pad(mask, 1)
     found, areas = [], []
@@ -624,13 +622,15 @@ def test_what_is_no_mask_of_a_volume_is_refused(measure, pred, true, message):
 
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, -1, 1), (1, 1, float("nan")), 1, "abc"])
 def test_volume_nsd_refuses_a_spacing_that_is_none(spacing):
-    with pytest.raises(ValueError, match="give three positive numbers, .between slices, between rows, between columns"):
+    with pytest.raises(
+        ValueError, match=r"give three positive numbers, .between slices, between rows, between columns"
+    ):
         volume_nsd(cuboid(4, 4, 4), cuboid(4, 4, 4), spacing_mm=spacing)
 
 
 @pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf"), "2", None])
 def test_volume_nsd_refuses_a_tolerance_that_is_none(tolerance):
-    with pytest.raises(ValueError, match="tolerance_mm is .*: give a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=r"tolerance_mm is .*: give a finite number, 0 or more"):
         volume_nsd(cuboid(4, 4, 4), cuboid(4, 4, 4), tolerance)
 
 

@@ -8,6 +8,7 @@ import re
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -611,3 +612,58 @@ def test_size_stretches_image_and_mask_together(folder):
     item = folder(["a.png"], ["a.png"], size=40)[0]
     assert_valid(item, 40)
     assert item["mask"].float().mean() == pytest.approx(20 / 120, abs=0.02)
+
+
+def volume(path, affine=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.arange(120, dtype=np.int16).reshape(6, 5, 4) % 7
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
+
+
+def pages(path, n):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.stack([square_mask()] * n), photometric="minisblack")
+
+
+OTHER_PLACES = {
+    "a picture for a volume": (volume, "a.nii", lambda path: save(path, grey(1, 5, 6)), "a.png", "has 4 slices or fr"),
+    "thicker slices": (
+        volume,
+        "a.nii",
+        lambda path: volume(path, np.diag([1, 1, 2, 1])),
+        "a.nii",
+        "the affines differ",
+    ),
+    "turned about": (
+        volume,
+        "a.nii",
+        lambda path: volume(path, np.diag([-1, -1, 1, 1])),
+        "a.nii",
+        "the affines differ",
+    ),
+    "smaller pixels": (
+        volume,
+        "a.nii",
+        lambda path: volume(path, np.diag([0.5, 1, 1, 1])),
+        "a.nii",
+        "have other sizes",
+    ),
+    "pages for a picture": (lambda path: save(path, grey(1)), "a.png", lambda path: pages(path, 3), "a.tif", "has 3"),
+    "fewer pages": (lambda path: pages(path, 3), "a.tif", lambda path: pages(path, 2), "a.tif", "mask .* has 2"),
+}
+
+
+@pytest.mark.parametrize(("image", "its_name", "mask", "name", "message"), OTHER_PLACES.values(), ids=OTHER_PLACES)
+def test_an_image_and_a_mask_of_another_place_or_of_other_parts_are_refused(
+    tmp_path, image, its_name, mask, name, message
+):
+    image(tmp_path / "train_images" / its_name)
+    mask(tmp_path / "train_masks" / name)
+    with pytest.raises(ValueError, match=message):
+        MaskFolder(tmp_path)[0]
+
+
+def test_the_first_page_and_a_mask_of_one(tmp_path):
+    pages(tmp_path / "train_images" / "a.tif", 2)
+    save(tmp_path / "train_masks" / "a.png", square_mask())
+    assert MaskFolder(tmp_path)[0]["mask"].sum() == 20

@@ -234,3 +234,10 @@ def test_processes_share_the_files(many):
     assert answer.count("FolderResult(masks: 18 ") == 2 and answer.count("new: 10)") == 2
     assert len(rows(out / "results.csv")) == 18 and len(rows(out / "failures.csv")) == 2
     assert sorted(path.name for path in (out / "records").iterdir()) == ["0.jsonl", "1.jsonl"]
+
+
+def test_overlays_asked_for_later_are_drawn(segmenter, scans):
+    run(segmenter, scans)
+    again = run(segmenter, scans, overlays=True)
+    assert again.new == 5 and len(list((scans.parent / "out" / "overlays").rglob("*.png"))) == 5
+    assert run(segmenter, scans, overlays=True).new == 0
