@@ -17,7 +17,7 @@ from .dicom_grey import grey_levels
 from .dicom_header import SEGMENTED, modality, numbers, of_frame, read_header, spacing_mm, unclear
 from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import check_finite, grey_to_rgb, to_uint8
-from .limits import segments_are_long
+from .limits import check_jpeg, segments_are_long
 from .medical_image import MedicalImage
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -28,6 +28,7 @@ _DESCRIBED_BY: dict[str, tuple] = {
 }
 """Elements that every image needs, and the values that they may have."""
 _INTEGERS_DESCRIBED_BY: dict[str, tuple] = {"BitsStored": (), "PixelRepresentation": (0, 1)}
+_CUT_SHORT = "the pixel data are cut short or do not fit the header"
 _DECODERS = 'Install more decoders: pip install "pylibjpeg[all]"'
 
 
@@ -75,19 +76,23 @@ def open_dicom(path: Path) -> tuple[Dataset, int]:
         if whole[0] > dataset.Rows or whole[1] > dataset.Columns:
             reason = f"a slide of {whole[0]} × {whole[1]} pixels, stored as {n_frames} tiles"
             raise image_error(path, reason, "Export the region that you need, as one image")
-        n_there = _frames_there(path, dataset) if n_frames == 1 else 1
-        if n_there > 1:
+        n_there, n_possible = _frames_there(path, dataset)
+        if n_frames == 1 < n_there:
             raise unclear(path, "NumberOfFrames", f"is missing or 1, and there are pixels of {n_there} frames")
+        if n_frames > max(n_possible, 1):
+            raise image_error(path, f"{_CUT_SHORT}: {n_frames:,} frames are too many", "Copy or export the file again")
     return dataset, n_frames
 
 
-def _frames_there(path: Path, dataset: Dataset) -> int:
-    """Count the frames that the pixel data are enough for, or that the table of their offsets names."""
+def _frames_there(path: Path, dataset: Dataset) -> tuple[int, int]:
+    """Count the frames in the pixel data, as far as they say: those that are there, and how many may be."""
     pixels = next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset) or b""
     if _syntax(path, dataset).is_encapsulated:
-        return len(parse_basic_offsets(pixels)) or len(dataset.get("ExtendedOffsetTable") or b"") // 8
+        n_offsets = len(parse_basic_offsets(pixels)) or len(dataset.get("ExtendedOffsetTable") or b"") // 8
+        return n_offsets, len(pixels) // 8  # each begins with a tag and a length
     n_samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
-    return 8 * len(pixels) // (dataset.Rows * dataset.Columns * n_samples * dataset.BitsAllocated)
+    n_there = 8 * len(pixels) // (dataset.Rows * dataset.Columns * n_samples * dataset.BitsAllocated)
+    return n_there, n_there
 
 
 def _syntax(path: Path, dataset: Dataset) -> UID:
@@ -107,7 +112,7 @@ def _syntax(path: Path, dataset: Dataset) -> UID:
 def decode(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     """Decode one frame: stored values [H, W], or colours [H, W, 3] in RGB."""
     syntax = _syntax(path, dataset)
-    reason = "the pixel data are cut short or do not fit the header"
+    reason = _CUT_SHORT
     remedy = "Copy or export the file again"
     if syntax.is_encapsulated:
         reason = f"the pixels, compressed as {syntax.name}, cannot be decoded"
@@ -132,14 +137,16 @@ def _check_codestream(path: Path, dataset: Dataset, syntax: UID, frame: int) -> 
     codestream = get_frame(dataset.PixelData, frame, number_of_frames=dataset.NumberOfFrames)
     try:
         with Image.open(io.BytesIO(codestream), formats=("JPEG", "JPEG2000")) as image:
-            fits = image.size == (dataset.Columns, dataset.Rows)
+            fits, kind = image.size == (dataset.Columns, dataset.Rows), image.format
     except Image.DecompressionBombError:
-        fits = False
+        fits, kind = False, ""
     except Exception:  # another compression, whose decoder goes by the header, or damaged: decoding will tell
         return
     if not fits:
         reason = f"the pixels, compressed as {syntax.name}, cannot be decoded: their size is not that of the header"
         raise image_error(path, reason, "Export the file again")
+    if kind == "JPEG":
+        check_jpeg(path, len(codestream), dataset.Rows, dataset.Columns)
     dataset.PixelRepresentation |= int(get_j2k_parameters(codestream).get("is_signed", False))
 
 

@@ -24,6 +24,13 @@ def check_unpacked(path: Path, n_bytes: int, limit: int = MAX_BYTES) -> None:
         raise image_error(path, f"unpacked it has more than {limit:,} bytes", "Unpack and crop it first")
 
 
+def check_jpeg(path: Path, n_bytes: int, height: int, width: int) -> None:
+    """Refuse a JPEG with less than one bit for each block of 8 × 8 pixels: decoders make them all the same."""
+    if 8 * n_bytes < height * width / 64:
+        reason = f"{n_bytes:,} bytes are too few for a JPEG of {height} × {width} pixels"
+        raise image_error(path, reason, "The file is damaged or cut short: export it again")
+
+
 def check_deflated(path: Path, start: int) -> None:
     """Refuse a file whose deflated part, from byte ``start`` on, is larger than the largest image."""
     inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import check_size, choose_frame, decoding, image_error
 from .intensity import apply_window, check_finite, drop_alpha, grey_to_rgb, percentile_window, to_uint8
+from .limits import check_jpeg
 from .medical_image import MedicalImage
 
 _JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\x00.(.)", re.DOTALL)  # and its bits per sample
@@ -81,6 +82,8 @@ def _with_pillow(path: Path, kind: str, frame: int | None) -> Raster:
         chosen = choose_frame(path, frame, n_frames, default=0)
         image.seek(chosen)
         check_size(path, image.height, image.width)
+        if kind == "JPEG":
+            check_jpeg(path, path.stat().st_size, image.height, image.width)
         image.load()
         upright = ImageOps.exif_transpose(image)
         stored, alpha = np.asarray(upright), upright.mode in _ALPHA_MODES

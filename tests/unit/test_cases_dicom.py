@@ -671,7 +671,7 @@ DIGITS = {"RescaleSlope": ("UT", b"0" * 20_000 + b"x")}
 NAME = DEFLATED.encode()
 HOSTILE = {
     "10⁹ frames of bits (C.7.6.6)": (write, (FRAMES > 0,), BILLION, "pixel data"),
-    "10⁹ frames of RLE (PS3.5 A.4.2)": (write, (GREY, RLE, [rle(GREY)]), BILLION, "RLE Lossless"),
+    "10⁹ frames of RLE (PS3.5 A.4.2)": (write, (GREY, RLE, [rle(GREY)]), BILLION, "frames are too many"),
     "half a gigabyte in five bytes (PS3.5 8.1.1)": (write, (GREY.astype("u4"),), UNDER_THE_LIMIT, "pixel data"),
     "a deflated bomb (PS3.5 A.5)": (deflated_bomb, (160, NAME, 0), {}, "unpacked"),
     "a deflated bomb without preamble": (deflated_bomb, (160, NAME, 132), {}, "unpacked"),
