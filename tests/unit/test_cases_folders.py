@@ -479,7 +479,7 @@ def test_a_sentence_does_not_lead_out_of_the_current_folder(tmp_path, monkeypatc
     here = tmp_path / "a" / "b" / "c"
     save(here / "x.png", simulate("brain_mri", 3, size=64).image)
     monkeypatch.chdir(here)
-    cli.main(["segment", "x.png", text])
+    assert cli.main(["segment", "x.png", text]) == 0
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {here}
     assert not list(Path("/tmp").glob("evil*"))
 

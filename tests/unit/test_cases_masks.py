@@ -162,12 +162,16 @@ RING = np.where(disc(18, 24, 14), 100, 0)
 RING[disc(18, 24, 8)] = 255
 LINE = np.where(disc(14, 28, 9), 255, 0)
 LINE[14, :16] = 100
+PATCHES = 255 * disc(20, 24, 12)
+for _number in range(4):
+    PATCHES[1:7, 3 + 11 * _number : 8 + 11 * _number] = 50 + 40 * _number
 UNSHARP = {
     "reduced by four": (np.rint(255 * REDUCED), REDUCED > 0.5),
     "blurred": (np.rint(ndimage.gaussian_filter(255.0 * disc(20, 24, 16), 0.7)), disc(20, 24, 16)),
     "a broad ring is a label": (RING, RING > 0),
     "a line that leads away is a label": (LINE, LINE > 0),
     "a far region of 50 is a label": (np.array([0, 255, 50])[LABELS], TARGET),
+    "many labels beside a larger one": (PATCHES, PATCHES > 0),
     "black of 20": (np.where(TARGET, 220, 20), TARGET),
 }
 
