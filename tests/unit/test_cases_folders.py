@@ -103,7 +103,7 @@ SCANNERS = {
     "c.DIC": lambda path: dicom(path, GREY, ImplicitVRLittleEndian),
     "d.jfif": lambda path: save(path, kind="JPEG"),
     "e.JPE": lambda path: save(path, kind="JPEG"),
-    "f.ome.tif": lambda path: tiff(path, GREY, 8),
+    "f.stack.tif": lambda path: tiff(path, GREY, 8),
     "g.tf8": lambda path: tiff(path, GREY, 8),
     "h.NII.GZ": lambda path: nifti(path, as_voxels(GREY, 1)),
     "scan.png ": save,
