@@ -39,7 +39,13 @@ WANTED = [
     *SEGMENTED,
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SequenceOfUltrasoundRegions"),
     *("SpacingBetweenSlices", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("TotalPixelMatrixRows", "TotalPixelMatrixColumns", "SegmentationType", "MaximumFractionalValue"),
+    *(
+        "TotalPixelMatrixRows",
+        "TotalPixelMatrixColumns",
+        "LossyImageCompression",
+        "SegmentationType",
+        "MaximumFractionalValue",
+    ),
     *("SegmentSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 """Every element that is read, by keyword; pydicom adds the character set and, before the data set, the file meta."""

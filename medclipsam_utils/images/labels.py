@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _WHITE = 128
-_ONE_BY_ONE = "Save it with one number for each structure, as PNG"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +142,10 @@ def _dicom_mask(path: Path, dataset: Dataset, frame: int) -> np.ndarray:
     stored = decode(path, dataset, frame)
     if dataset.get("SegmentationType") == "FRACTIONAL":
         return stored > (numbers(path, dataset, "MaximumFractionalValue") or [255.0])[0] / 2
-    if stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
-        return _is_target(path, stored, alpha=False, lossy="JPEG" in dataset.file_meta.TransferSyntaxUID.name)
+    syntax = dataset.file_meta.TransferSyntaxUID.name
+    lossy = "JPEG" in syntax and "Lossless" not in syntax and dataset.get("LossyImageCompression") != "00"
+    if lossy or stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return _is_target(path, stored, alpha=False, lossy=lossy)
     if stored.min() > 0 and modality_values(path, stored, of_frame(path, dataset, frame), []).min() <= 0:
         reason = "no label is 0 before its rescale slope and intercept, and some are after it"
         raise image_error(path, reason, "Save the labels without a rescale")
@@ -198,7 +199,8 @@ def _is_target(path: Path, stored: np.ndarray, alpha: bool, lossy: bool) -> np.n
         lossy = lossy and largest > 0
         middle = (stored > largest / 4) & (stored < largest * 3 / 4)
         if lossy and middle.sum() > (stored >= largest * 3 / 4).sum():
-            raise image_error(path, "a JPEG that is not black and white, so its labels are lost", _ONE_BY_ONE)
+            reason = "a JPEG that is not black and white, so its labels are lost"
+            raise image_error(path, reason, "Save it with one number for each structure, as PNG")
         mask = stored > (largest / 2 if lossy or _is_unsharp(stored) else 0)
     return mask if visible is None else mask & (visible > 0)
 

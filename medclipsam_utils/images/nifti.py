@@ -52,11 +52,8 @@ class NiftiVolume:
             stream: Any = gzip.GzipFile(fileobj=file) if file.read(2) == GZIP else file
             file.seek(0)
             head = stream.read(540)
-            kind = (
-                nibabel.Nifti2Header
-                if int.from_bytes(head[:4], "little") in (540, 0x1C020000)
-                else nibabel.Nifti1Header
-            )
+            is_nifti2 = int.from_bytes(head[:4], "little") in (540, 0x1C020000)  # in either byte order
+            kind = nibabel.Nifti2Header if is_nifti2 else nibabel.Nifti1Header
             header = kind(head[: kind.template_dtype.itemsize])
             self.path, self.header, self.shape = path, header, header.get_data_shape()
             _check_header(path, header)
@@ -102,11 +99,9 @@ class NiftiVolume:
         if window is None and np.isfinite(high - low) and high > low:
             window = (low + high) / 2, high - low
             shown = apply_window(values, window)
-            if (shown == 255).mean() > 0.5 or shown.max() < 2 < np.ptp(values.astype(np.float64)) / 1e-9:
-                notes, window = (
-                    (*notes, f"its display range, {low:g} to {high:g}, would hide it, and is not used"),
-                    None,
-                )
+            if (shown == 255).mean() > 0.5 or (shown.max() < 2 and values.min() < values.max()):
+                note = f"its display range, {low:g} to {high:g}, would hide it, and is not used"
+                notes, window = (*notes, note), None
         if window is None and values.dtype != np.uint8:
             window = percentile_window(values)
         grey = np.ascontiguousarray(values) if window is None else apply_window(values, window)

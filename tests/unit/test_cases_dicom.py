@@ -564,6 +564,17 @@ def test_labels_in_every_encoding(tmp_path, syntax):
 BITS = np.stack([LABELS > 100, LABELS <= 100, LABELS[::-1] > 100])
 
 
+def test_what_jpeg_leaves_around_a_mask_is_no_target(tmp_path):
+    """C.7.6.1.1.5: a lossy image; its values near 0 are no labels. A lossless one keeps its labels (PS3.5 A.4.3)."""
+    disc = np.hypot(*(np.mgrid[:64, :64] - 32)) < 20
+    white = disc.astype(np.uint8) * 255
+    path = write(tmp_path / "a", white, "1.2.840.10008.1.2.4.50", [jpeg(white)])
+    assert (read_mask(path) != disc).sum() < 10
+    few = disc.astype(np.uint8) * 3
+    path = write(tmp_path / "b", few, "1.2.840.10008.1.2.4.90", [imagecodecs.jpeg2k_encode(few, reversible=True)])
+    np.testing.assert_array_equal(read_mask(path), disc)
+
+
 @pytest.mark.parametrize("number", range(3))
 def test_frames_of_bits_run_on_within_a_byte(tmp_path, number):
     """PS3.5 8.1.1, annex D: 35 bits a frame, the lowest of a byte first; the third begins with the bit before last."""
