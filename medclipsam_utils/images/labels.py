@@ -4,15 +4,16 @@ Which pixels belong to the target:
 
 - every number above 0 in files that keep numbers as they are: 0 and 1, 0 and 255, labels 1, 2, 3 … up to any size. Of a
   palette image these are the indices, whatever the colours; of a TIFF whose white is zero, what is stored (but of one
-  compressed as a fax, where zero is always white, what is displayed);
+  compressed as a fax, which programs invert without asking, what is displayed);
 - every number above 0.5 where they are floats, and in NIfTI: all labels count, and probabilities are rounded (two or
   three integers that a NIfTI slope scales to fractions are labels, and count above 0);
 - every number above half of the largest possible in a DICOM segmentation by fractions;
 - of colours the brightest channel. Transparency says where there is no mask; where all colours are alike, it is the
   mask itself;
 - numbers above half the largest where the file is a black and white image whose rim is no longer sharp: lossy JPEG,
-  in DICOM and TIFF as well, which cannot hold labels; 8-bit images up to 255 in which all numbers between are fewer than the white pixels and lie on a
-  slope between darker and brighter ones; and those with two numbers, none of them 0, the larger at least 128.
+  in DICOM and TIFF as well, which cannot hold labels; 8-bit images up to 255 in which all numbers between are fewer
+  than the white pixels and lie on a slope between darker and brighter ones; and those with two numbers, none of them 0,
+  the larger at least 128.
 """
 
 from __future__ import annotations
