@@ -174,4 +174,6 @@ def spacing_mm(path: Path, header: Dataset) -> tuple[tuple[float, float] | None,
         if pair and place is header:
             return (pair[0], pair[1]), ""
         found += [(10 * abs(pair[0]), 10 * abs(pair[1]))] if pair else []
-    return (found[0] if len(set(found)) == 1 else None), ""
+    if len(set(found)) > 1:
+        return None, "spacing unknown: the regions of the ultrasound image have several"
+    return (found[0] if found else None), ""

@@ -74,6 +74,8 @@ def why_no_image(path: Path, named_so: bool, results: bool) -> str:
     its ``results`` do not count.
     """
     try:
+        if not path.is_file():
+            return ""
         head, _ = _head(path)
     except (OSError, EOFError, ValueError):
         return ""  # whatever it is, reading it will say so

@@ -49,42 +49,53 @@ def list_images(folder: Path, leave_out: Path | None = None, deep: bool = True, 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give one with images in it")
     found = Listing()
-    own = leave_out and leave_out.resolve()
-    seen = {folder.resolve(): ""}
+    own = leave_out and _place(leave_out)
+    seen = {_place(folder): ""}
 
-    def unreadable(error: OSError) -> None:
-        found.unread[_relative(Path(error.filename), folder)] = f"it cannot be listed ({error.strerror})"
-
-    for place, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        here = Path(place)
-        written = RESULTS if not results and (here / "question.json").is_file() and (here / "records").is_dir() else ()
-        keep = []
-        for name in sorted(inner) if deep else ():
-            path, real = here / name, (here / name).resolve()
-            if real == own or name in written:
+    folders = [folder]
+    while folders:  # os.walk calls itself, and Python ends that below some thousand folders
+        here = folders.pop()
+        try:
+            names = sorted(os.listdir(here))
+        except OSError as error:
+            found.unread[_relative(here, folder)] = f"it cannot be listed ({error.strerror})"
+            continue
+        written = RESULTS if not results and {"question.json", "records"} <= set(names) else ()
+        for name in names:
+            path, named = here / name, _relative(here / name, folder)
+            place = _place(path)
+            is_folder = place is not None and path.is_dir()
+            if is_folder and (place == own or not deep):
                 continue
-            if name.startswith("."):
-                found.ignored[_relative(path, folder)] = "hidden"
-                continue
-            if real in seen:
-                found.ignored[_relative(path, folder)] = f"a link to a folder that is listed: {seen[real] or '.'}"
-                continue
-            seen[real] = _relative(path, folder)
-            keep.append(name)
-        inner[:] = keep
-        for name in files:
-            path, named_so = here / name, name.lower().endswith(EXTENSIONS)
-            reason = "hidden" if name.startswith(".") else "a result of this program" if name in written else ""
-            reason = reason or (why_no_image(path, named_so, results) if path.is_file() else "")
-            if reason:
-                found.ignored[_relative(path, folder)] = reason
+            if name.startswith(".") or name in written:
+                found.ignored[named] = "hidden" if name.startswith(".") else "a result of this program"
+            elif is_folder and place in seen:
+                found.ignored[named] = f"a link to a folder that is listed: {seen[place] or '.'}"
+            elif is_folder:
+                seen[place] = named
+                folders.append(path)
+            elif (
+                reason := why_no_image(path, name.lower().endswith(EXTENSIONS), results)
+                if place and path.is_file()
+                else ""
+            ):
+                found.ignored[named] = reason
             else:
-                found.images.append(_relative(path, folder))
+                found.images.append(named)
     if not found.images and not found.unread:
         ignored = f" (ignored: {some(found.ignored)})" if found.ignored else ""
         raise ValueError(f"{folder} has no images{ignored}: it should hold {', '.join(EXTENSIONS)} or DICOM files")
     found.images.sort()
     return found
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names and links of a file or folder; None if there is nothing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _relative(path: Path, folder: Path) -> str:

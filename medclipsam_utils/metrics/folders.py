@@ -126,6 +126,10 @@ def _scores(mask_path: Path, true_path: Path, tolerance_mm: float) -> tuple[floa
             f"{mask_path} is {sizes[0]} pixels (slices, if several, × rows × columns), its reference {true_path} is "
             f"{sizes[1]}: export both at the same size and orientation"
         )
+    if len(true.mask) > 1 and type(predicted.place.where) is not type(true.place.where):
+        raise ValueError(
+            f"{mask_path} and its reference {true_path} do not say alike where their slices lie: give both as NIfTI"
+        )
     difference = predicted.place.difference(true.place)
     if difference:
         raise ValueError(f"{mask_path} and its reference {true_path}: {difference}. Bring both to the same grid")

@@ -296,3 +296,15 @@ def test_a_hundred_thousand_files_are_listed_in_seconds(tmp_path):
     assert len(found.images) == 100_000 and found.images[7] == "000007.png"
     for number in range(100_000):
         os.unlink(f"{tmp_path}/{number:06}.png")
+
+
+def test_folders_in_folders_deeper_than_python_calls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("a")
+        os.chdir("a")
+    Path("x.png").touch()
+    os.chdir(tmp_path)
+    start = time.process_time()
+    assert [name.count("/") for name in list_images(tmp_path).images] == [1200]
+    assert time.process_time() - start < 3

@@ -7,6 +7,7 @@ import csv
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from medclipsam_utils.metrics import nsd, paired_test
@@ -97,3 +98,13 @@ def test_what_cannot_be_scored_is_left_out_and_the_reason_is_said(tmp_path):
     scores.write(tmp_path / "scores.csv")
     rows = list(csv.DictReader((tmp_path / "scores.csv").open(encoding="utf-8", newline="")))
     assert [(row["name"], row["DSC"]) for row in rows] == [("a", "1.0"), ("b", "")] and rows[1]["left_out"]
+
+
+def test_stacks_that_do_not_say_alike_where_their_slices_lie_are_not_scored(tmp_path):
+    for name in ("masks", "references"):
+        write(tmp_path / name, ok=square(4))
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", np.stack([square(4), square(8)]), photometric="minisblack")
+    values = np.stack([square(4), square(8)], axis=2).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "references" / "a.nii")
+    scores = evaluate_masks(tmp_path / "masks", tmp_path / "references")
+    assert scores.names == ("ok",) and "where their slices lie" in scores.left_out["a"]
