@@ -424,20 +424,22 @@ def region(dx=0.03, dy=0.02, space=1, unit=3):
 
 
 @pytest.mark.parametrize(
-    ("regions", "expected"),
+    ("regions", "expected", "note"),
     [
-        ([region()], (0.2, 0.3)),  # centimetres, and y runs along the rows
-        ([region(), region(dy=-0.02)], (0.2, 0.3)),
-        ([region(), region(dx=9, space=2), region(dx=9, unit=4)], (0.2, 0.3)),  # an M-mode trace, and seconds
-        ([region(), region(dx=0.04)], None),  # two scales in one picture
-        ([region(unit=4)], None),
-        ([region(dx=0)], None),
-        ([], None),
+        ([region()], (0.2, 0.3), ""),  # centimetres, and y runs along the rows
+        ([region(), region(dy=-0.02)], (0.2, 0.3), ""),
+        ([region(), region(dx=9, space=2), region(dx=9, unit=4)], (0.2, 0.3), ""),  # an M-mode trace, and seconds
+        ([region(), region(dx=0.04)], None, "have several"),  # two scales in one picture
+        ([region(unit=4)], None, ""),
+        ([region(dx=0)], None, "PhysicalDeltaY"),
+        ([], None, ""),
     ],
 )
-def test_spacing_of_ultrasound_regions(tmp_path, regions, expected):
+def test_spacing_of_ultrasound_regions(tmp_path, regions, expected, note):
     path = write(tmp_path / "a", np.zeros((2, 3), np.uint8), Modality="US", SequenceOfUltrasoundRegions=regions)
-    assert read_image(path).spacing_mm == (expected and pytest.approx(expected))
+    image = read_image(path)
+    assert image.spacing_mm == (expected and pytest.approx(expected))
+    assert note in " ".join(image.notes) and bool(note) == bool(image.notes)
 
 
 def test_modality_is_a_code_or_none(tmp_path):
