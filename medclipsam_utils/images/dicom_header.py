@@ -39,13 +39,8 @@ WANTED = [
     *SEGMENTED,
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SequenceOfUltrasoundRegions"),
     *("SpacingBetweenSlices", "ImagePositionPatient", "ImageOrientationPatient"),
-    *(
-        "TotalPixelMatrixRows",
-        "TotalPixelMatrixColumns",
-        "LossyImageCompression",
-        "SegmentationType",
-        "MaximumFractionalValue",
-    ),
+    *("TotalPixelMatrixRows", "TotalPixelMatrixColumns", "LossyImageCompression"),
+    *("SegmentationType", "MaximumFractionalValue"),
     *("SegmentSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 """Every element that is read, by keyword; pydicom adds the character set and, before the data set, the file meta."""
