@@ -48,7 +48,8 @@ class MaskScores:
 
     def __repr__(self) -> str:
         n_volumes = sum(n > 1 for n in self.n_slices)
-        lines = [f"{len(self.names)} masks" + (f", {n_volumes} of them volumes, scored in 3-D" if n_volumes else "")]
+        masks = "1 mask" if len(self.names) == 1 else f"{len(self.names)} masks"
+        lines = [masks + (f", volumes, scored in 3-D: {n_volumes}" if n_volumes else "")]
         for name, values in (("DSC", self.dsc), (f"NSD at {self.tolerance_mm:g} mm", self.nsd)):
             interval = bootstrap_interval(values) if len(values) > 1 else None
             spread = "" if interval is None else f", 95 % interval {interval.low:.3f} to {interval.high:.3f}"
