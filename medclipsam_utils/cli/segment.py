@@ -107,9 +107,7 @@ def _segment_volume(options: argparse.Namespace, task: Task | None, volume: Nift
     finder, task = segmenter(options, task)
     for path, text in zip(paths, options.text or [None], strict=True):
         parts = path.with_name(f"{path.name}.parts")
-        answer = segment_volume(
-            finder, options.image, text, task=task, plane=options.plane, window=options.window, parts=parts
-        )
+        answer = segment_volume(finder, volume, text, task=task, window=options.window, parts=parts)
         write_mask(path, answer.mask, like=answer.largest)
         shutil.rmtree(parts)
         print(f"{answer}\nmask: {path}")

@@ -30,7 +30,7 @@ class MaskFolder(ItemDataset):
 
     A stem is the name without its extension (``.nii.gz`` counts as one), so that ``a.jpg`` and ``a.png`` are
     partners. Stems are compared exactly, but for the two forms in which Unicode writes an accent: ``A`` is not ``a``;
-    extensions in any case. Hidden files, folders, and files that are no images by their content (``Thumbs.db``,
+    extensions in any case. Hidden files, folders, and files whose content is no image (``Thumbs.db``,
     ``notes.txt``) are ignored. Every format of :func:`~medclipsam_utils.images.read_image` can be read; of a volume the
     middle axial slice is used, and of several frames the middle one. The two must lie at the same place: an affine or a
     spacing that differs is an error.

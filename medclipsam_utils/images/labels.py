@@ -165,14 +165,14 @@ def _dicom_stack(path: Path) -> MaskStack:
         numbers(path, header, "ImagePositionPatient") + numbers(path, header, "ImageOrientationPatient")
         for header in headers
     ]
-    spacing, _ = spacing_mm(path, headers[0])
+    spacing, note = spacing_mm(path, headers[0])
     between = numbers(path, headers[0], "SpacingBetweenSlices")
     if n_frames > 1 and not between and spacing is not None:
         raise image_error(path, "the distance of its frames is unknown", "Export it as NIfTI, which has it")
     known = all(len(place) == 9 for place in places)
     mask = np.stack([_dicom_mask(path, dataset, frame) for frame in range(n_frames)])
     sizes = None if spacing is None else (abs((between or [1.0])[0]), *spacing)
-    return MaskStack(mask, Place(sizes, np.array(places) if known else None))
+    return MaskStack(mask, Place(sizes, np.array(places) if known else None, note))
 
 
 def _raster_mask(path: Path, kind: str, frame: int | None) -> tuple[np.ndarray, int]:

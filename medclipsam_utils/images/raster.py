@@ -43,6 +43,10 @@ class Raster:
     n_frames: int
 
 
+class _LeftToPillow(Exception):
+    """What tifffile does not decode, or not safely; the message says what is special about the file."""
+
+
 def read_raster(path: Path, kind: str, window: tuple[float, float] | None, frame: int | None) -> MedicalImage:
     """Read a file of ``kind`` ``"PNG"``, ``"JPEG"`` or ``"TIFF"``; see :func:`medclipsam_utils.images.read_image`."""
     page = raster_page(path, kind, frame)
@@ -65,7 +69,7 @@ def raster_page(path: Path, kind: str, frame: int | None) -> Raster:
                 raise
         try:
             return _with_tifffile(path, frame)
-        except NotImplementedError as error:  # what tifffile does not decode, libtiff in Pillow may
+        except _LeftToPillow as error:  # Pillow has libtiff
             try:
                 return _with_pillow(path, kind, frame)
             except Exception:
@@ -110,7 +114,7 @@ def _whole_png(path: Path) -> np.ndarray:
 
 
 def _with_tifffile(path: Path, frame: int | None) -> Raster:
-    """Decode a page of a TIFF file; a NotImplementedError leaves it to Pillow."""
+    """Decode a page of a TIFF file, or raise :class:`_LeftToPillow`."""
     with tifffile.TiffFile(path) as file:
         n_frames, stack = len(file.pages), file.series[0] if len(file.pages) == 1 else None
         if stack is not None and stack.ndim > 2 and stack.shape != file.pages[0].shape:  # a stack behind one page
@@ -122,11 +126,11 @@ def _with_tifffile(path: Path, frame: int | None) -> Raster:
         check_size(path, page.imagelength, page.imagewidth)
         photometric, compression = page.photometric, page.compression
         if compression not in _LOSSLESS:  # libtiff compares the sizes; others believe those in the compressed data
-            raise NotImplementedError(f"compressed with {tifffile.COMPRESSION(compression).name}")
+            raise _LeftToPillow(f"compressed with {tifffile.COMPRESSION(compression).name}")
         if photometric not in (0, 1, 2, 3):
-            raise NotImplementedError(f"in colours of the kind {tifffile.PHOTOMETRIC(photometric).name}")
+            raise _LeftToPillow(f"in colours of the kind {tifffile.PHOTOMETRIC(photometric).name}")
         if page.bitspersample == 24 and file.byteorder == ">":  # taken for floats
-            raise NotImplementedError("of 24 bits a sample in big-endian order")
+            raise _LeftToPillow("of 24 bits a sample in big-endian order")
         if stack is None and len(page.dataoffsets) < math.prod(page.chunked):
             raise image_error(path, "strips or tiles of this TIFF file are missing", "Copy or export it again")
         try:
@@ -134,7 +138,7 @@ def _with_tifffile(path: Path, frame: int | None) -> Raster:
         except ValueError as error:
             if "not supported" not in str(error) and "imagecodecs" not in str(error):
                 raise
-            raise NotImplementedError(f"compressed with {tifffile.COMPRESSION(compression).name}") from error
+            raise _LeftToPillow(f"compressed with {tifffile.COMPRESSION(compression).name}") from error
         axes = page.axes if stack is None else "YX"
         n_extra = page.samplesperpixel - (1 if photometric in (0, 1, 3) else 3)
         if axes not in ("YX", "YXS", "SYX") or n_extra > 1 or (n_extra and photometric < 2 and not page.extrasamples):

@@ -114,10 +114,12 @@ class Place:
         spacing_mm: distance of neighbouring pixels in mm: between rows and between columns, of a stack first between
             its slices; None where the file does not say.
         where: the slice of a NIfTI volume; or the position and orientation of DICOM frames, float64 [S, 9]; or None.
+        note: why the spacing is unknown although the file says something; otherwise empty.
     """
 
     spacing_mm: tuple[float, ...] | None = None
     where: VolumeSlice | np.ndarray | None = None
+    note: str = ""
 
     def difference(self, other: Place) -> str:
         """Say how the places of two images of one shape differ; nothing if they do not, or if nobody knows."""

@@ -134,6 +134,8 @@ def _scores(mask_path: Path, true_path: Path, tolerance_mm: float) -> tuple[floa
     difference = predicted.place.difference(true.place)
     if difference:
         raise ValueError(f"{mask_path} and its reference {true_path}: {difference}. Bring both to the same grid")
+    if true.place.note:
+        raise ValueError(f"{true_path}: {true.place.note}. Correct its header, or export it as PNG to count pixels")
     spacing = true.place.spacing_mm or (1.0,) * (2 + (len(true.mask) > 1))
     if len(true.mask) > 1:
         both = predicted.mask, true.mask

@@ -120,11 +120,12 @@ def segment_folder(
     segmenter.questions.ask([], text, task)  # raises, if they are wrong, before anything is written
     listing = list_images(source, leave_out=target)
     images = _first_of_stem(listing.images)
-    what = _What(segmenter, source, target, text, task, overlays, plane, slice_index)
+    asked = what_is_asked(segmenter, text, task)
+    what = _What(segmenter, source, target, text, task, overlays, plane, slice_index, asked)
     with joined(segmenter.clip.device) as processes:
         if processes.first:
             reading = {} if plane is None and slice_index is None else {"plane": plane, "slice": slice_index}
-            _claim(target, what_is_asked(segmenter, text, task) | reading)
+            _claim(target, asked | reading)
         processes.wait()
         records = Records(target / RECORDS, processes.rank)
         known = records.read()
@@ -167,6 +168,7 @@ class _What:
     overlays: bool
     plane: str | None
     slice_index: int | None
+    asked: dict[str, Any]
 
 
 def _first_of_stem(names: Sequence[str]) -> dict[str, str]:
@@ -226,10 +228,10 @@ def _segment(what: _What, names: Sequence[str], progress: bool) -> Iterator[Reco
             path = what.source / name
             if sniff(path) != "NIfTI":
                 images[name] = read_image(path)
-            elif what.slice_index is not None or NiftiVolume(path, what.plane).n_slices == 1:
+            elif what.slice_index is not None or (volume := NiftiVolume(path, what.plane)).n_slices == 1:
                 images[name] = read_image(path, plane=what.plane, slice_index=what.slice_index)
             else:
-                yield {"state": states[name], "error": "", **_volume(what, name, progress)}
+                yield {"state": states[name], "error": "", **_volume(what, name, volume, progress)}
         except Exception as error:  # whatever it is, the other files must not suffer from it
             yield _failure(name, states[name], error)
     found = _attempt(what.segmenter, list(images.values()), what.text, what.task)
@@ -243,11 +245,11 @@ def _segment(what: _What, names: Sequence[str], progress: bool) -> Iterator[Reco
             yield _failure(name, states[name], error)
 
 
-def _volume(what: _What, name: str, progress: bool) -> Record:
+def _volume(what: _What, name: str, volume: NiftiVolume, progress: bool) -> Record:
     """Segment a whole volume, and return its row."""
     parts = what.target / _partner(name, SLICES, ".parts")
     found = segment_volume(
-        what.segmenter, what.source / name, what.text, task=what.task, plane=what.plane, parts=parts, progress=progress
+        what.segmenter, volume, what.text, task=what.task, parts=parts, asked=what.asked, progress=progress
     )
     mask = _written(what, name, found, found.largest)
     shutil.rmtree(parts)

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..images import MedicalImage
+from ..images.names import some
 from ..images.nifti import NiftiVolume
 from ..runs.files import write_json
 from ..runs.records import Record, Records
@@ -65,7 +66,7 @@ class VolumeSegmentation:
         n, target = len(self.mask), "no known target" if self.task is None else f"as {self.task}"
         assert self.largest.volume is not None
         what = f"all {n} {self.largest.volume.plane} slices, {self.volume_ml:.1f} ml"
-        return f"VolumeSegmentation({self.text!r} {target}: {what}, {self.presence})"
+        return f"VolumeSegmentation({self.text!r} {target}: {', '.join((what, self.presence, *self.largest.notes))})"
 
     def overlay(self) -> np.ndarray:
         """Draw the outline of the mask into the slice with the largest: uint8 [H, W, 3]."""
@@ -75,7 +76,7 @@ class VolumeSegmentation:
 
 def segment_volume(
     segmenter: Segmenter,
-    path: str | os.PathLike,
+    path: str | os.PathLike | NiftiVolume,
     text: Text | None = None,
     *,
     task: str | Task | None = None,
@@ -83,31 +84,37 @@ def segment_volume(
     window: tuple[float, float] | None = None,
     batch_size: int = 8,
     parts: str | os.PathLike | None = None,
+    asked: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> VolumeSegmentation:
     """Draw the mask of what the text names in every slice of a NIfTI volume.
 
-    Slice by slice, as :meth:`Segmenter.segment` does; a slice where the target is reported absent stays empty. Which
-    target words name that leave it open (the lungs of an X-ray or of CT) is decided once, by the middle slice.
+    Slice by slice, as :meth:`Segmenter.segment` does; a slice where the target is reported absent stays empty. Where
+    the words leave the target open, as the lungs may be in an X-ray or in CT, the middle slice decides for all.
 
     Args:
         segmenter: answers the question.
-        path: a NIfTI file.
+        path: a NIfTI file, or one that is open already, in its plane.
         text, task: as in :meth:`Segmenter.segment`.
         plane, window: as in :func:`~medclipsam_utils.images.read_image`.
         batch_size: number of slices that are seen together.
         parts: a folder of its own, in which finished slices are kept, so that the same call goes on after an
             interruption; remove it when you have the mask. None keeps them in memory.
+        asked: what :func:`~medclipsam_utils.pipeline.asked.what_is_asked` returns, where that is known already.
         progress: show a bar.
 
     Raises:
         ImageError: the file cannot be read.
         ValueError, ModelError: as in :meth:`Segmenter.segment`.
     """
-    volume = NiftiVolume(Path(path), plane)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: give 1 or more")
+    volume = path if isinstance(path, NiftiVolume) else NiftiVolume(Path(path), plane)
     n = volume.n_slices
     task = segmenter.questions.ask([volume.image(n // 2, window)], text, task)[0].task
-    records = None if parts is None else _records(Path(parts), segmenter, volume, text, task, window)
+    records = None
+    if parts is not None:
+        records = _records(Path(parts), volume, window, asked or what_is_asked(segmenter, text, task))
     done = {} if records is None else {int(name): record for name, record in records.read().items()}
     batches = [range(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
     # A batch is done again as a whole: other batches might differ in a last bit.
@@ -153,23 +160,19 @@ def _answers(
     ]
 
 
-def _records(
-    folder: Path,
-    segmenter: Segmenter,
-    volume: NiftiVolume,
-    text: Text | None,
-    task: Task | None,
-    window: tuple[float, float] | None,
-) -> Records:
+def _records(folder: Path, volume: NiftiVolume, window: tuple[float, float] | None, asked: dict[str, Any]) -> Records:
     """Open the folder of finished slices; those of another question, or of a file that has changed, are removed."""
     stat = volume.path.stat()
     question: dict[str, Any] = {
-        **what_is_asked(segmenter, text, task),
+        **asked,
         "image": [stat.st_size, stat.st_mtime_ns, volume.plane, window],
     }
     path = folder / "question.json"
     question = json.loads(json.dumps(question))
     if not (path.is_file() and json.loads(path.read_text(encoding="utf-8")) == question):
+        others = [each.name for each in folder.glob("*") if each != path and each.suffix != ".jsonl"]
+        if others:
+            raise ValueError(f"{folder} holds {some(others)}: give the parts of a mask a folder of their own")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_json(path, question)

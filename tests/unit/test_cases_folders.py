@@ -473,15 +473,14 @@ def test_no_cell_of_a_table_is_a_formula(segmenter, scans, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["brain tumour ../../../evil", "/tmp/evil brain tumour", "brain tumour ..", "../brain tumour"]
+    "text", ["brain tumour ../../../evil", "{root}/evil brain tumour", "brain tumour ..", "../brain tumour"]
 )
 def test_a_sentence_does_not_lead_out_of_the_current_folder(tmp_path, monkeypatch, text):
     here = tmp_path / "a" / "b" / "c"
     save(here / "x.png", simulate("brain_mri", 3, size=64).image)
     monkeypatch.chdir(here)
-    assert cli.main(["segment", "x.png", text]) == 0
+    assert cli.main(["segment", "x.png", text.format(root=tmp_path)]) == 0
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {here}
-    assert not list(Path("/tmp").glob("evil*"))
 
 
 def test_a_link_in_the_source_does_not_lead_out_of_the_output_folder(segmenter, scans):

@@ -20,6 +20,7 @@ import pytest
 import SimpleITK
 import tifffile
 from PIL import Image
+from test_cases_dicom import refusal
 
 from medclipsam_utils.images import ImageError, read_image
 
@@ -126,14 +127,6 @@ def assert_shows(image, expected, tolerance: float = 1) -> None:
     expected = np.repeat(expected[..., None], 3, 2) if expected.ndim == 2 else expected
     assert image.pixels.dtype == np.uint8
     np.testing.assert_allclose(image.pixels.astype(float), expected, atol=tolerance)
-
-
-def refusal(path: Path, reader=read_image, **options) -> str:
-    with pytest.raises(ImageError) as caught:
-        reader(path, **options)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and message.endswith(".")
-    return message.removeprefix(f"{path}: ")
 
 
 # Bits of TIFF (sections 3 and 8; SampleFormat, page 80)

@@ -434,6 +434,13 @@ def test_dicom_masks_elsewhere_are_left_out(tmp_path, change, reason):
     assert reason in said
 
 
+def test_a_reference_whose_pixel_size_cannot_be_understood_is_not_scored_in_pixels(tmp_path):
+    """What the file says is there, and to count a pixel as 1 mm would be another score."""
+    mask = TARGET.astype(np.uint8)
+    one, other = (lambda path: dicom(path, mask, **HERE)), (lambda path: dicom(path, mask, PixelSpacing=[0, 0]))
+    assert "spacing unknown: PixelSpacing" in pair(tmp_path, one, other, ("dcm", "dcm"))
+
+
 # A written mask keeps both transforms with their codes, and lies on its voxels: as nibabel and as ITK see it
 
 SCANNER = np.array([[1.0, 0, 0, 5], [0, 1.5, 0, -7], [0, 0, 2, 11], [0, 0, 0, 1]])

@@ -357,3 +357,27 @@ def test_a_folder_goes_on_inside_a_volume(quick, segmenter, tmp_path, head, monk
     found = segment_folder(segmenter, scans, out, TEXT, progress=False, retry=True)
     assert (found.masks, found.failed) == (1, 0) and slices == [8, 9]
     assert not list(out.rglob("*.parts"))
+
+
+@pytest.mark.parametrize("name", ["results.csv", "masks/x.png"])
+def test_a_folder_with_other_files_is_never_taken_for_parts(segmenter, head, tmp_path, name):
+    """Neither one of the user's, nor the output of an earlier question, which has a question.json as well."""
+    (tmp_path / "parts" / name).parent.mkdir(parents=True)
+    (tmp_path / "parts" / name).write_text("mine")
+    (tmp_path / "parts" / "question.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"holds {name.split('/')[0]}: give the parts of a mask a folder of their own"):
+        segment_volume(segmenter, head, TEXT, parts=tmp_path / "parts", progress=False)
+    assert (tmp_path / "parts" / name).read_text() == "mine"
+
+
+def test_a_batch_of_none_is_refused(segmenter, head):
+    with pytest.raises(ValueError, match="batch_size is 0: give 1 or more"):
+        segment_volume(segmenter, head, TEXT, batch_size=0, progress=False)
+
+
+def test_what_the_header_says_wrongly_is_in_the_answer(segmenter, tmp_path):
+    path = write(tmp_path / "head.nii", seeds=[3, 4])
+    content = bytearray(path.read_bytes())
+    content[123] = 7  # xyzt_units: no such unit
+    path.write_bytes(content)
+    assert "unknown code 7" in repr(segment_volume(segmenter, path, TEXT, progress=False))
