@@ -74,11 +74,11 @@ run judge.report --clip tiny-base --tables "$tables/tiny-base" --only presence r
 #     writes book/_static/small_models.jpg
 run judge.draw_examples "$picture"
 
-# 12. Chapter 2: 126 short trainings with five contrastive losses. About two hours.
+# 12. Chapter 3: 126 short trainings with five contrastive losses. About two hours.
 #     writes medclipsam_utils/results/finetune_losses.json
 run measure.finetune_losses --work "$work/finetune_losses" --results "$results/finetune_losses.json" $quick
 
-# 13. Chapter 3: methods and sanity checks of saliency. About an hour.
+# 13. Chapter 4: methods and sanity checks of saliency. About an hour.
 #     writes medclipsam_utils/results/saliency_checks.json
 run measure.saliency_checks --work "$work/saliency_checks" --results "$results/saliency_checks.json" $quick
 
@@ -86,15 +86,15 @@ run measure.saliency_checks --work "$work/saliency_checks" --results "$results/s
 #     writes medclipsam_utils/results/presence.json
 run measure.presence --work "$work/presence" --results "$results/presence.json" $quick
 
-# 15. Chapter 5: the whole pipeline from a sentence to a mask, stage by stage. About an hour.
+# 15. Chapter 7: the whole pipeline from a sentence to a mask, stage by stage. About an hour.
 #     writes medclipsam_utils/results/zero_shot.json
 run measure.zero_shot --work "$work/zero_shot" --results "$results/zero_shot.json" $quick
 
-# 16. Chapter 6: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
+# 16. Chapter 8: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
 #     writes medclipsam_utils/results/weak_supervision.json
 run measure.weak_supervision --work "$work/weak_supervision" --results "$results/weak_supervision.json" $quick
 
-# 17. Chapter 6: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
+# 17. Chapter 8: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
 #     writes medclipsam_utils/results/weak_nnunet.json
 if [ -z "$quick" ]; then
     run measure.weak_nnunet --work "$work/weak_nnunet" --results "$results/weak_nnunet.json"

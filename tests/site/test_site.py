@@ -19,7 +19,7 @@ PAGES = sorted(
     if not path.relative_to(HTML).parts[0].startswith("_") and path.name != "index.html"
 )
 WIDTHS = {"desktop": (1280, 800), "tablet": (768, 1024), "phone": (390, 844)}
-CHAPTER = "notebooks/03_m2ib_saliency.html"
+CHAPTER = "notebooks/04_m2ib_saliency.html"
 # Blocks of code and printed results of which a part is out of sight: scrolled away, or beyond the edge of the page.
 CUT = """() => [...document.querySelectorAll('article pre')].filter(block => {
     const outer = document.querySelector('article').getBoundingClientRect();
@@ -72,7 +72,7 @@ def test_the_book_has_its_pages_and_opens_at_the_first(chromium, site):
     page.goto(f"{site}/index.html")
     page.wait_for_url(f"{site}/book/intro.html")
     page.close()
-    assert {"book/intro.html", "notebooks/00_tour.html", "notebooks/01_data.html"} <= set(PAGES)
+    assert {"book/intro.html", "notebooks/00_tour.html", "notebooks/02_data.html"} <= set(PAGES)
 
 
 def test_pages_open_without_errors(opened):
