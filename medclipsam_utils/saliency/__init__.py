@@ -11,7 +11,9 @@
 =============================  =======================================================================================
 :func:`m2ib`                   the method: what of the image does the sentence need?
 :func:`m2ib_text`              the same for words: what of the sentence does the image need?
-:func:`grad_cam`               baselines under the same signature
+:func:`patch_text`             other families under the same signature: the cosine of each patch and the sentence,
+:func:`integrated_gradients`   what each patch adds to the cosine (NIB),
+:func:`grad_cam`               class activation maps
 :func:`gscore_cam`
 :func:`attention_rollout`      a baseline that takes no text, and cannot listen
 :func:`moved_views`            any of them, finer, from four views of the image

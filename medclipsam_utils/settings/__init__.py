@@ -11,7 +11,8 @@
 :data:`SETTINGS`                       the table, by model and by task; the paper's choices are its BiomedCLIP rows
 :func:`settings_for`                   the row of a CLIP and a task, known or your own
 :func:`saliency_for`                   the map of a CLIP and a task, with these settings
-:class:`Settings`                      settings of all stages; the map's are :class:`M2IB` or :class:`ClassActivation`
+:class:`Settings`                      settings of all stages; the map's are :class:`M2IB`, :class:`PatchText`,
+                                       :class:`IntegratedGradients` or :class:`ClassActivation`
 :func:`first_version`                  the first version of the method, as a function of the second
 :func:`read_task`                      a task of your own from a TOML file
 :func:`tune`                           choose settings, with a few masks or without
@@ -21,7 +22,7 @@
 from __future__ import annotations
 
 from .chosen import ANY, CHANNELS, SETTINGS, first_version, row_of, saliency_for, settings_for
-from .saliency import M2IB, ClassActivation, SaliencySettings
+from .saliency import M2IB, ClassActivation, IntegratedGradients, PatchText, SaliencySettings
 from .segmenter import Settings
 from .task_file import read_task
 from .tuning import Trial, settings_grid, tune
@@ -32,6 +33,8 @@ __all__ = [
     "M2IB",
     "SETTINGS",
     "ClassActivation",
+    "IntegratedGradients",
+    "PatchText",
     "SaliencySettings",
     "Settings",
     "Trial",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from ..saliency import Method, m2ib, moved_views
+from ..saliency import Method, integrated_gradients, m2ib, moved_views, patch_text
 
 CAM_METHODS = ("gscore_cam", "grad_cam")
 
@@ -43,6 +43,45 @@ class M2IB:
             m2ib, layer=self.layer, beta=self.beta, variance=self.variance, samples=self.samples,
             standardize=self.standardize,
         )  # fmt: skip
+        return moved_views(plain) if self.views else plain
+
+
+@dataclass(frozen=True)
+class PatchText:
+    """How a map is made of patch–text cosines.
+
+    Attributes:
+        neighbourhood: see :func:`~medclipsam_utils.saliency.patch_text`.
+        views: as in :class:`M2IB`.
+    """
+
+    neighbourhood: float | None = None
+    views: bool = False
+
+    @property
+    def method(self) -> Method:
+        """The method with these settings."""
+        plain = partial(patch_text, neighbourhood=self.neighbourhood)
+        return moved_views(plain) if self.views else plain
+
+
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """How a map is made with the integrated gradients of a layer (NIB).
+
+    Attributes:
+        layer, steps: see :func:`~medclipsam_utils.saliency.integrated_gradients`.
+        views: as in :class:`M2IB`.
+    """
+
+    layer: int
+    steps: int = 10
+    views: bool = False
+
+    @property
+    def method(self) -> Method:
+        """The method with these settings."""
+        plain = partial(integrated_gradients, layer=self.layer, steps=self.steps)
         return moved_views(plain) if self.views else plain
 
 

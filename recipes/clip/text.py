@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.words import PADDING, UNKNOWN, WordTokenizer, split_words
 
-from ..data.captions import FACTS, SILENT, Caption, draw_caption
+from ..data.captions import FACTS, SILENT, Caption, draw_caption, image_facts
 
 
 def vocabulary(facts: Sequence[Mapping]) -> list[str]:
@@ -63,12 +63,13 @@ def pretrain_text(
     def draw(count: int) -> list[Caption]:
         return [draw_caption(facts[index], rng) for index in rng.integers(len(facts), size=count)]
 
-    values = {name: sorted({c.stated[name] for c in draw(4000) if name in c.stated}) for name in FACTS}
+    known = [image_facts(fact) for fact in facts]
+    values = {name: sorted({fact[name] for fact in known if name in fact}) for name in FACTS}
     heads = nn.ModuleDict({name: nn.Linear(clip.text.output_dim, 1 + len(values[name])) for name in FACTS})
     optimizer = torch.optim.AdamW([*clip.text.parameters(), *heads.parameters()], learning_rate)
     for step in range(steps):
         captions = draw(192)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=False):
             features = encode_captions(clip, tokenizer([caption.text for caption in captions]))
         loss = sum(
             F.cross_entropy(heads[name](12 * features.float()), _stated(captions, name, values[name])) for name in FACTS

@@ -26,10 +26,12 @@ from medclipsam_utils.saliency import (
     deletion_insertion,
     grad_cam,
     gscore_cam,
+    integrated_gradients,
     m2ib,
     m2ib_text,
     moved_views,
     patch_information,
+    patch_text,
     randomisation,
 )
 from medclipsam_utils.saliency.towers import untouched
@@ -43,6 +45,9 @@ IMAGES = [np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uin
 MAPS = {
     "m2ib": partial(m2ib, **FEW),
     "moved views": moved_views(partial(m2ib, **FEW)),
+    "patch_text": patch_text,
+    "neighbours": partial(patch_text, neighbourhood=2.0),
+    "integrated gradients": partial(integrated_gradients, layer=1, steps=2),
     "grad_cam": grad_cam,
     "gscore_cam": partial(gscore_cam, channels=4),
     "rollout": attention_rollout,
