@@ -26,11 +26,23 @@ because w depends on the similarities as well. With w held constant (``different
 p_ij / (τ B), which is positive for every negative. The two differ little where β is small; at low τ the first one pulls
 easy negatives closer.
 
+**False negatives.** Where several captions of a batch are true of an image ("chest X-ray of the lungs", again and
+again), all but its own are pushed away, and β pushes them hardest, because they are the most similar. With P_i for the
+captions that are true of image i, its own among them, one switch decides what becomes of the others:
+
+=============  ==================================================================================================
+``"pushed"``   they are negatives like all others, as in the paper
+``"masked"``   they are left out of the sum and of the weights: neither pushed nor pulled
+``"soft"``     they are left out of the sum, and pulled: −s_ii/τ becomes the mean over P_i of −s_ij/τ
+=============  ==================================================================================================
+
+The weights of a row then add up to the number of its negatives. A row without any says nothing, and does not count.
+
 A τ that is learned needs a lower bound. A decoupled loss of pairs that fit is close to −2/τ, which falls without end as
 τ goes to 0. CLIP therefore keeps its τ at 0.01 or above by clipping it between the steps, and so does this module.
 
 Sources: van den Oord et al. 2018 and Radford et al. 2021 (InfoNCE), Yeh et al. 2022 (DCL), Radenovic et al. 2023
-(HN-NCE), Koleilat et al. 2025 (DHN-NCE).
+(HN-NCE), Koleilat et al. 2025 (DHN-NCE); Khosla et al. 2020 (several positives: their L_out).
 """
 
 from __future__ import annotations
@@ -45,6 +57,9 @@ from torch.distributed.nn.functional import all_gather
 #: Learned temperatures stay at this or above: CLIP's bound, a logit scale of 100 (Radford et al. 2021, section 2.5).
 LOWEST_TEMPERATURE = 0.01
 
+#: What becomes of other captions that are true of an image, see above.
+FALSE_NEGATIVES = ("pushed", "masked", "soft")
+
 
 class ContrastiveLoss(nn.Module):
     """Compute any loss of the family; the classes below name its members.
@@ -57,6 +72,7 @@ class ContrastiveLoss(nn.Module):
         learnable_temperature: train log τ along as a parameter, kept above its bound.
         differentiate_weights: let the gradient flow through the weights w, as the equation stands (the default).
             False holds w constant (a stop-gradient): the value is the same, the gradient is not, see above.
+        false_negatives: what becomes of other captions that are true of an image, one of :data:`FALSE_NEGATIVES`.
 
     Attributes:
         log_temperature: log τ, a parameter float32 []; None if τ is fixed. The next call of the loss brings it back to
@@ -75,9 +91,12 @@ class ContrastiveLoss(nn.Module):
         decoupled: bool = False,
         learnable_temperature: bool = False,
         differentiate_weights: bool = True,
+        false_negatives: str = "pushed",
     ):
         super().__init__()
         check_temperature(temperature)
+        if false_negatives not in FALSE_NEGATIVES:
+            raise ValueError(f"false_negatives is {false_negatives!r}: choose {', '.join(FALSE_NEGATIVES)}")
         if learnable_temperature and temperature < LOWEST_TEMPERATURE:
             raise ValueError(
                 f"the temperature is {temperature}, and a learnable one stays at {LOWEST_TEMPERATURE} or above: start "
@@ -87,7 +106,7 @@ class ContrastiveLoss(nn.Module):
             if not (beta >= 0 and math.isfinite(beta)):
                 raise ValueError(f"{name} must be 0 or above, not {beta}: below 0, easy negatives would count more")
         self.beta1, self.beta2, self.decoupled = beta1, beta2, decoupled
-        self.differentiate_weights = differentiate_weights
+        self.differentiate_weights, self.false_negatives = differentiate_weights, false_negatives
         self._given_temperature = temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learnable_temperature else None
 
@@ -98,7 +117,12 @@ class ContrastiveLoss(nn.Module):
             return self._given_temperature
         return max(self.log_temperature.exp().item(), LOWEST_TEMPERATURE)
 
-    def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+    @property
+    def needs_groups(self) -> bool:
+        """Whether the loss must be told which captions are true of each other's images."""
+        return self.false_negatives != "pushed"
+
+    def forward(self, image_features: Tensor, text_features: Tensor, groups: Tensor | None = None) -> Tensor:
         """Compute the loss of B pairs.
 
         Under ``torch.distributed`` the features of all ranks are one batch, and every rank returns the loss of all of
@@ -108,12 +132,15 @@ class ContrastiveLoss(nn.Module):
         Args:
             image_features: [B, D], L2-normalised.
             text_features: [B, D], L2-normalised; row i belongs to image i.
+            groups: int64 [B], the same number for pairs whose captions are true of each other's images. Not needed,
+                and not looked at, where such captions are pushed.
 
         Returns:
             float32 [] (float64 if the features are), also under autocast.
 
         Raises:
-            ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, or a feature is not finite.
+            ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, a feature is not finite,
+                groups are needed and missing or not [B], or all pairs are of one group.
         """
         temperature: float | Tensor = self._given_temperature
         if self.log_temperature is not None:
@@ -121,23 +148,37 @@ class ContrastiveLoss(nn.Module):
                 self.log_temperature.clamp_(min=math.log(LOWEST_TEMPERATURE))
             temperature = self.log_temperature.exp()
         logits = pairwise_logits(image_features, text_features, temperature)  # (B, B)
-        return self.half_loss(logits, self.beta1) + self.half_loss(logits.T, self.beta2)
+        true = same_group(groups, len(image_features)).to(logits.device) if self.needs_groups else None
+        return self.half_loss(logits, self.beta1, true) + self.half_loss(logits.T, self.beta2, true)
 
-    def half_loss(self, logits: Tensor, beta: float) -> Tensor:
-        """Compute one direction from s/τ [B, B]: each row looks for its partner among the columns."""
+    def half_loss(self, logits: Tensor, beta: float, true: Tensor | None = None) -> Tensor:
+        """Compute one direction: each row looks for its partner among the columns.
+
+        Args:
+            logits: s/τ [B, B].
+            beta: hardness of this direction.
+            true: bool [B, B], the captions that are true of each image, its own among them; None if only that is.
+        """
         positives = logits.diagonal()  # (B,)
-        if not beta and not self.decoupled:
+        if not beta and not self.decoupled and true is None:
             return (logits.logsumexp(dim=1) - positives).mean()
         itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        negatives = logits.masked_fill(itself, -torch.inf)  # (B, B)
+        true = itself if true is None else true  # (B, B)
+        told = ~true.all(dim=1)  # rows with a negative, (B,)
+        logits, true, itself, positives = logits[told], true[told], itself[told], positives[told]
+        negatives = logits.masked_fill(true, -torch.inf)  # (B, B)
         if beta:
             with torch.set_grad_enabled(self.differentiate_weights and torch.is_grad_enabled()):
                 log_weights = log_hardness_weights(negatives, beta)
             negatives = negatives + log_weights
         denominator = negatives.logsumexp(dim=1)  # (B,)
-        if not self.decoupled:
-            denominator = torch.logaddexp(denominator, positives)
-        return (denominator - positives).mean()
+        if self.false_negatives != "soft":
+            if not self.decoupled:
+                denominator = torch.logaddexp(denominator, positives)
+            return (denominator - positives).mean()
+        terms = denominator[:, None] if self.decoupled else torch.logaddexp(denominator[:, None], logits)
+        pulled = torch.where(true, terms - logits, 0.0).sum(dim=1) / true.sum(dim=1)  # (B,)
+        return pulled.mean()
 
     def extra_repr(self) -> str:
         """Say how the loss was made, which training does not change: a learnable τ is shown where it started."""
@@ -145,14 +186,17 @@ class ContrastiveLoss(nn.Module):
             f"temperature={self._given_temperature:.10g}, beta1={self.beta1}, beta2={self.beta2}, "
             f"decoupled={self.decoupled}, learnable_temperature={self.log_temperature is not None}"
             + ("" if self.differentiate_weights else ", differentiate_weights=False")
+            + (f", false_negatives={self.false_negatives!r}" if self.needs_groups else "")
         )
 
 
 class InfoNCELoss(ContrastiveLoss):
     """The loss of CLIP: cross-entropy of finding the partner among all B candidates (Radford et al. 2021, figure 3)."""
 
-    def __init__(self, temperature: float = 0.6, *, learnable_temperature: bool = False):
-        super().__init__(temperature, learnable_temperature=learnable_temperature)
+    def __init__(
+        self, temperature: float = 0.6, *, learnable_temperature: bool = False, false_negatives: str = "pushed"
+    ):
+        super().__init__(temperature, learnable_temperature=learnable_temperature, false_negatives=false_negatives)
 
 
 class DCLLoss(ContrastiveLoss):
@@ -162,8 +206,15 @@ class DCLLoss(ContrastiveLoss):
     −2/τ + log(B − 1), which is below 0 at low temperatures.
     """
 
-    def __init__(self, temperature: float = 0.6, *, learnable_temperature: bool = False):
-        super().__init__(temperature, decoupled=True, learnable_temperature=learnable_temperature)
+    def __init__(
+        self, temperature: float = 0.6, *, learnable_temperature: bool = False, false_negatives: str = "pushed"
+    ):
+        super().__init__(
+            temperature,
+            decoupled=True,
+            learnable_temperature=learnable_temperature,
+            false_negatives=false_negatives,
+        )
 
 
 class HNNCELoss(ContrastiveLoss):
@@ -180,6 +231,7 @@ class HNNCELoss(ContrastiveLoss):
         *,
         learnable_temperature: bool = False,
         differentiate_weights: bool = True,
+        false_negatives: str = "pushed",
     ):
         super().__init__(
             temperature,
@@ -187,6 +239,7 @@ class HNNCELoss(ContrastiveLoss):
             beta2=beta2,
             learnable_temperature=learnable_temperature,
             differentiate_weights=differentiate_weights,
+            false_negatives=false_negatives,
         )
 
 
@@ -204,6 +257,7 @@ class DHNNCELoss(ContrastiveLoss):
         *,
         learnable_temperature: bool = False,
         differentiate_weights: bool = True,
+        false_negatives: str = "pushed",
     ):
         super().__init__(
             temperature,
@@ -212,6 +266,7 @@ class DHNNCELoss(ContrastiveLoss):
             decoupled=True,
             learnable_temperature=learnable_temperature,
             differentiate_weights=differentiate_weights,
+            false_negatives=false_negatives,
         )
 
 
@@ -259,7 +314,7 @@ class ReleasedHNLoss(nn.Module):
 
 
 def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
-    """Compute log w_ij, how much negative j counts in row i; the weights of a row add up to B − 1.
+    """Compute log w_ij, how much negative j counts in row i; the weights of a row add up to how many negatives it has.
 
     Args:
         negatives: s/τ [B, B], −∞ where a pair is not a negative.
@@ -268,8 +323,10 @@ def log_hardness_weights(negatives: Tensor, beta: float) -> Tensor:
     Returns:
         [B, B], −∞ where ``negatives`` is.
     """
-    hardness = beta * negatives if beta else torch.zeros_like(negatives).masked_fill(negatives.isneginf(), -torch.inf)
-    return hardness - hardness.logsumexp(dim=1, keepdim=True) + math.log(len(negatives) - 1)  # (B, B)
+    left_out = negatives.isneginf()
+    hardness = beta * negatives if beta else torch.zeros_like(negatives).masked_fill(left_out, -torch.inf)
+    count = (~left_out).sum(dim=1, keepdim=True).to(hardness.dtype)  # (B, 1)
+    return hardness - hardness.logsumexp(dim=1, keepdim=True) + count.log()  # (B, B)
 
 
 def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: Tensor | float) -> Tensor:
@@ -286,6 +343,25 @@ def pairwise_logits(image_features: Tensor, text_features: Tensor, temperature: 
     with torch.autocast(image_features.device.type, enabled=False):
         # The features are divided, not the similarities: B · D numbers instead of B · B.
         return (image_features / temperature) @ text_features.T  # (B, B)
+
+
+def same_group(groups: Tensor | None, count: int) -> Tensor:
+    """Compare the groups of all pairs of all ranks: bool [B, B].
+
+    Raises:
+        ValueError: there are no groups, not one per pair, or all pairs are of the same one.
+    """
+    if groups is None or groups.shape != (count,):
+        given = "none" if groups is None else f"a tensor {tuple(groups.shape)}"
+        raise ValueError(f"this loss needs the groups of its pairs, int64 [{count}], and was given {given}")
+    if is_available() and is_initialized() and get_world_size() > 1:
+        parts = [torch.empty_like(groups) for _ in range(get_world_size())]
+        torch.distributed.all_gather(parts, groups)
+        groups = torch.cat(parts)
+    true = groups[:, None] == groups
+    if true.all():
+        raise ValueError("all pairs are of one group: there is no negative")
+    return true
 
 
 def check_temperature(temperature: float) -> None:

@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", choices=LOSSES, default="dhn-nce", help="%(default)s if not given")
     parser.add_argument("--temperature", type=float, default=0.6, help="τ of the loss; %(default)s")
     parser.add_argument("--learnable-temperature", action="store_true", help="train τ along")
+    parser.add_argument(
+        "--false-negatives",
+        choices=("pushed", "masked", "soft"),
+        default="pushed",
+        help="what becomes of other captions that are true of an image: pushed away as in the paper, masked, or soft "
+        "positives; %(default)s",
+    )
     parser.add_argument("--beta1", type=float, default=0.15, help="hardness, image to text; %(default)s")
     parser.add_argument("--beta2", type=float, default=0.15, help="hardness, text to image; %(default)s")
     from ..finetune.config import FROZEN, FinetuneConfig
@@ -69,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
     config = FinetuneConfig(**{name: value for name, value in vars(options).items() if name in names})
     hardness = {"beta1": options.beta1, "beta2": options.beta2} if "hn" in options.loss else {}
     loss = getattr(losses, LOSSES[options.loss])(
-        options.temperature, learnable_temperature=options.learnable_temperature, **hardness
+        options.temperature,
+        learnable_temperature=options.learnable_temperature,
+        false_negatives=options.false_negatives,
+        **hardness,
     )
     train: ItemDataset
     validation: ItemDataset

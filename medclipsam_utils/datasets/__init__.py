@@ -9,6 +9,7 @@ key          value                                                        simula
 ``image``    uint8 tensor [3, H, W], 0 to 255                             yes        yes         yes
 ``mask``     bool tensor [H, W], True inside the target                   yes                    yes
 ``caption``  str                                                          yes        yes
+``group``    str: equal where captions are true of each other's images      yes
 ``name``     str: which item this is, without folders                     yes        yes         yes
 ``path``     str: the file that the image was read from                              yes         yes
 ``task``     str: one of ``TASKS``                                        yes

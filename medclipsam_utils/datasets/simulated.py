@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 
-from ..simulate import FINDINGS, simulate
+from ..simulate import FINDINGS, Sample, simulate
 from ..tasks import PROMPT_KINDS, Task, get_task
 from .items import Item, ItemDataset, Transform, image_tensor, mask_tensor
 
@@ -71,10 +71,21 @@ class SimulatedDataset(ItemDataset):
             "mask": mask_tensor(sample.mask, None),
             "caption": sample.caption,
             "name": f"{task}_{seed:06d}_{sample.finding}",
+            "group": self._group(sample),
             "task": task,
             "finding": sample.finding,
             "seed": seed,
         }
+
+    def _group(self, sample: Sample) -> str:
+        """Name the pairs whose captions are true of each other's images.
+
+        Captions that hold for the class in general (P0, P2) are true of every image of the task that shows the target,
+        or of every one that does not. Of the others only equal ones are known to be.
+        """
+        if self.caption_kind in ("P0", "P2"):
+            return f"{sample.task} {'with' if sample.mask.any() else 'without'} the target"
+        return sample.caption
 
 
 def _findings(task: str, findings: Sequence[str] | Mapping[str, Sequence[str]] | None) -> tuple[str | None, ...]:

@@ -9,7 +9,7 @@ encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -21,7 +21,13 @@ Encode = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def backward(
-    encode: nn.Module, loss: nn.Module, images: Tensor, tokens: Tensor, micro_batch_size: int | None, seed: list[int]
+    encode: nn.Module,
+    loss: nn.Module,
+    images: Tensor,
+    tokens: Tensor,
+    micro_batch_size: int | None,
+    seed: list[int],
+    groups: Sequence[Tensor] = (),
 ) -> Tensor:
     """Add the gradient of a batch to the parameters' ``grad`` and return the loss, without gradient.
 
@@ -33,11 +39,12 @@ def backward(
         tokens: token ids, int64 [B, L].
         micro_batch_size: how many pairs are encoded at once; None for all.
         seed: seed of everything random in the towers, such as dropout: the second encoding must repeat the first.
+        groups: the groups of the pairs, int64 [B], as a sequence of one, where the loss needs them; empty otherwise.
     """
     if micro_batch_size is None or micro_batch_size >= len(images):
         with seeded([*seed, 0], images.device):
             features = encode(images, tokens)
-        value = loss(*features)
+        value = loss(*features, *groups)
         value.backward()
         return value.detach()
 
@@ -45,7 +52,7 @@ def backward(
     with torch.no_grad():
         encoded = [_encode(encode, part, [*seed, number]) for number, part in enumerate(parts)]
     features = [torch.cat(side).requires_grad_() for side in zip(*encoded, strict=True)]  # images and texts, (B, D)
-    value = loss(*features)
+    value = loss(*features, *groups)
     value.backward()
     gradients = zip(*(side.grad.split(micro_batch_size) for side in features), strict=True)
     for number, (part, gradient) in enumerate(zip(parts, gradients, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,7 +81,9 @@ def finetune(
         clip: CLIP to train. Weights whose ``requires_grad`` is False stay as they are, so that you can freeze any part
             beforehand. Afterwards it has the weights of the epoch with the lowest validation loss, or of the last one.
         dataset: items are dicts with ``image`` (uint8 tensor [3, H, W], of any size) and ``caption`` (str). A list of
-            items will do as well, for example where reading them is slow and they fit into memory.
+            items will do as well, for example where reading them is slow and they fit into memory. A loss that spares
+            false negatives also reads ``group``: pairs of the same group have captions that are true of each other's
+            images. Without it, pairs with the same caption are a group.
         loss: loss of the features [B, D] of both towers, such as :class:`~medclipsam_utils.losses.DHNNCELoss`; its own
             parameters, such as a temperature, are trained along. A resumed run tells losses apart by their ``repr``.
         config: settings of the run.
@@ -160,9 +163,9 @@ class _Run:
 
     def _advance(self, towers: nn.Module, items: list[dict], epoch: int, per_epoch: int) -> None:
         config, rate = self.config, self.config.rate(self.step, per_epoch)
-        images, tokens = self._inputs(items)
+        images, tokens, *groups = self._inputs(items)
         seed = [config.seed, self.step, self.processes.rank]
-        value = backward(towers, self.loss, images, tokens, config.micro_batch_size, seed)
+        value = backward(towers, self.loss, images, tokens, config.micro_batch_size, seed, groups)
         if not torch.isfinite(value):
             raise ValueError(f"the loss is {value.item()} at step {self.step}: lower the learning rate of {rate:.3g}")
         if config.max_gradient_norm is not None:
@@ -190,9 +193,13 @@ class _Run:
         workers = self.config.workers
         return iter(DataLoader(dataset, batch_sampler=parts, collate_fn=list, num_workers=workers, generator=own))
 
-    def _inputs(self, items: Iterable[dict]) -> tuple[Tensor, Tensor]:
+    def _inputs(self, items: Iterable[dict]) -> tuple[Tensor, ...]:
+        """Pixels, token ids and, where the loss needs them, the numbers of the pairs' groups."""
         images = self.clip.preprocess([item["image"] for item in items])
-        return images, self.clip.tokenize([item["caption"] for item in items])
+        tokens = self.clip.tokenize([item["caption"] for item in items])
+        if not getattr(self.loss, "needs_groups", False):
+            return images, tokens
+        return images, tokens, torch.tensor([_number(item) for item in items], device=tokens.device)
 
     def _validate(self, towers: nn.Module, validation: Any, epoch: int) -> None:
         row = {"epoch": epoch, "loss": self._validation_loss(towers, validation)}
@@ -212,7 +219,10 @@ class _Run:
         size, order = self.config.batch_size, list(range(len(validation)))
         batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
         self.clip.model.eval()
-        losses = [self.loss(*towers(*self._inputs(items))).item() for items in self._load(validation, batches)]
+        losses = []
+        for items in self._load(validation, batches):
+            images, tokens, *groups = self._inputs(items)
+            losses.append(self.loss(*towers(images, tokens), *groups).item())
         _training_mode(self.clip.model, self.config.freeze)
         return float(np.mean(losses))
 
@@ -275,6 +285,12 @@ class _Run:
             results = {"weights": weights.name, **self.settings, "history": asdict(self.history)}
             write_json(self.folder / SETTINGS, results)
         self.processes.wait()
+
+
+def _number(item: dict) -> int:
+    """Number the group of a pair, the same in every process; without one, pairs with equal captions are a group."""
+    words = str(item.get("group", item["caption"]))
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") >> 1
 
 
 def _copy(part: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@
 :func:`retrieval_accuracy`        how often an image finds its caption, and a caption its image
 :func:`zero_shot`                 which class an image belongs to, by the prompts of the classes
 :func:`auc_by_pair`               how well a score tells two groups of images apart (its mean is the AUC)
+:func:`negation_auc`              how well "no tumour" is told from "tumour"
 :func:`paired_test`               whether two methods differ on the same images
 :func:`bootstrap_interval`        how far a mean may be off
 ================================  ====================================================================================
@@ -21,7 +22,7 @@ the images of a task. The paper's column "all" is the mean of the four task mean
 
 from __future__ import annotations
 
-from .classification import ZeroShot, auc_by_pair, zero_shot
+from .classification import ZeroShot, auc_by_pair, negation_auc, zero_shot
 from .folders import MaskScores, evaluate_masks
 from .masks import dice, nsd, nsd_released, volume_dice, volume_nsd
 from .retrieval import RetrievalAccuracy, retrieval_accuracy
@@ -37,6 +38,7 @@ __all__ = [
     "bootstrap_interval",
     "dice",
     "evaluate_masks",
+    "negation_auc",
     "nsd",
     "nsd_released",
     "paired_test",

@@ -92,3 +92,44 @@ def auc_by_pair(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         float64 [..., P, N]: 1 where the positive scores above the negative, ½ where they tie, 0 elsewhere.
     """
     return (positive[..., None] > negative) + 0.5 * (positive[..., None] == negative)  # (..., P, 1) with (N,)
+
+
+def negation_auc(
+    with_target: ArrayLike | torch.Tensor,
+    without_target: ArrayLike | torch.Tensor,
+    naming: ArrayLike | torch.Tensor,
+    denying: ArrayLike | torch.Tensor,
+) -> float:
+    """Tell how well a CLIP reads a denial: does "no tumour" fit the image without one better than the image with one?
+
+    Each image scores its cosine with the sentence that denies the target less that with the sentence that names it.
+    Contrastive models are known to read "no tumour" as "tumour" (Alhamoud et al. 2025, *Vision-language models do not
+    understand negation*). Pairs of images that differ in the target alone leave no other evidence.
+
+    Args:
+        with_target: features [P, D] of images that show the target.
+        without_target: features [N, D] of images that do not, best of the same P scenes.
+        naming: features [D] of a sentence that names the target, or the mean of several.
+        denying: features [D] of a sentence that denies it.
+
+    Returns:
+        The AUC from 0 to 1: ½ is chance, below it the denial draws to the target.
+
+    Raises:
+        ValueError: features of different length, or with NaN, infinite or all-zero rows; no images.
+    """
+    images = [unit_rows(name, f) for name, f in (("with_target", with_target), ("without_target", without_target))]
+    if not all(len(part) for part in images):
+        raise ValueError("there are no images with the target, or none without it: give one of each or more")
+    names, denies = (
+        unit_rows(name, features[None] if features.ndim == 1 else features)[0]
+        for name, features in (("naming", _array(naming)), ("denying", _array(denying)))
+    )
+    if not images[0].shape[1] == images[1].shape[1] == len(names) == len(denies):
+        raise ValueError("images and sentences have features of different length: encode all with the same model")
+    present, absent = (part @ (denies - names) for part in images)
+    return float(auc_by_pair(absent, present).mean())
+
+
+def _array(features: ArrayLike | torch.Tensor) -> np.ndarray:
+    return np.asarray(features.detach().cpu() if hasattr(features, "detach") else features, dtype=np.float64)

@@ -59,7 +59,7 @@ def retrieval_accuracy(
     image_features: ArrayLike | torch.Tensor,
     text_features: ArrayLike | torch.Tensor,
     k: Iterable[int] = (1, 2),
-    batch_size: int = 50,
+    batch_size: int | None = 50,
     runs: int = 5,
     seed: int = 0,
     captions: Sequence[str] | None = None,
@@ -71,7 +71,7 @@ def retrieval_accuracy(
         text_features: [N, D]; row i belongs to row i of ``image_features``.
         k: how many of the most similar count, each from 1 to ``batch_size``.
         batch_size: number of candidates among which each one is sought, 2 or more. Pairs that do not fill a last batch
-            are left out, different ones in every run.
+            are left out, different ones in every run. None seeks in the whole set, once, as R@k is mostly reported.
         runs: number of shuffles.
         seed: seed of the shuffles. The same seed gives the same batches.
         captions: the N captions, so that pairs with the same one count as equally right; None if all differ, or if
@@ -90,6 +90,8 @@ def retrieval_accuracy(
             f"image_features has shape {images.shape} and text_features {texts.shape}: give one row per pair, from "
             "the same model"
         )
+    if batch_size is None:
+        batch_size, runs = max(2, len(images)), 1
     batch_size, runs = _count("batch_size", batch_size, 2), _count("runs", runs, 1)
     if len(images) < batch_size:
         raise ValueError(

@@ -167,5 +167,5 @@ def _augment(pixels: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[T
     pixels, masks = (F.grid_sample(image, grid, align_corners=False) for image in (pixels, masks))
     pixels = pixels.clamp(1e-4, 1) ** torch.exp(scalar(-0.35, 0.35))
     pixels = (pixels - 0.4) * scalar(0.8, 1.2) + 0.4 + scalar(-0.08, 0.08)
-    noise = torch.from_numpy(rng.standard_normal(tuple(pixels.shape), dtype=np.float32))
+    noise = torch.from_numpy(rng.standard_normal((pairs, *pixels.shape[1:]), dtype=np.float32)).repeat_interleave(2, 0)
     return (pixels + noise * scalar(0, 0.05)).clamp(0, 1), masks

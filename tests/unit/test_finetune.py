@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from medclipsam_utils import losses
 from medclipsam_utils.finetune import FinetuneConfig, FrozenBlocks, History, finetune
 from medclipsam_utils.finetune import loop as finetune_loop
 from medclipsam_utils.finetune.gradients import backward
@@ -152,6 +153,22 @@ class TestTraining:
         loss = InfoNCELoss(0.1, learnable_temperature=True)
         history = finetune(small_clip(), pairs(), loss, CONFIG, progress=False)
         assert history.steps[-1]["temperature"] != history.steps[0]["temperature"]
+
+    @pytest.mark.parametrize("micro", [None, 2])
+    def test_a_loss_that_spares_false_negatives_is_told_the_groups(self, micro, monkeypatch):
+        """By the items' ``group``, or by equal captions; in training, in parts, and in validation."""
+        seen, told = [], losses.same_group
+        monkeypatch.setattr(losses, "same_group", lambda groups, n: seen.append(groups.tolist()) or told(groups, n))
+        config = replace(CONFIG, epochs=1, batch_size=12, micro_batch_size=micro)
+        by_caption = [pair | {"caption": CAPTIONS[n // 3]} for n, pair in enumerate(pairs())]
+        by_group = [pair | {"group": n // 3} for n, pair in enumerate(pairs())]
+        for dataset in (by_caption, by_group):
+            seen.clear()
+            loss = DHNNCELoss(0.1, false_negatives="masked")
+            finetune(small_clip(), dataset, loss, config, validation=dataset, progress=False)
+            assert [sorted(map(groups.count, groups)) for groups in seen] == [[3] * 12] * 2
+        pushed = finetune(small_clip(), by_group, DHNNCELoss(0.1), config, progress=False)
+        assert len(pushed.steps) == 1 and len(seen) == 2  # nobody asked
 
     def test_small_parts_train_like_the_whole_batch(self):
         one, other = small_clip(), small_clip()

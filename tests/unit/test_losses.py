@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.losses import (
+    FALSE_NEGATIVES,
     LOWEST_TEMPERATURE,
     ContrastiveLoss,
     DCLLoss,
@@ -72,9 +74,9 @@ def plain_loss(images, texts, temperature, beta1, beta2, decoupled, through=True
     return first + second, gradient @ texts, gradient.T @ images
 
 
-def measured(loss, images, texts):
+def measured(loss, images, texts, *groups):
     images, texts = images.clone().requires_grad_(), texts.clone().requires_grad_()
-    value = loss(images, texts)
+    value = loss(images, texts, *groups)
     value.backward()
     return value.detach(), images.grad, texts.grad
 
@@ -333,6 +335,8 @@ class TestRepr:
             DHNNCELoss(0.6, learnable_temperature=True),
             DHNNCELoss(0.6, differentiate_weights=False),
             HNNCELoss(0.6),
+            DHNNCELoss(0.6, false_negatives="masked"),
+            DHNNCELoss(0.6, false_negatives="soft"),
             ReleasedHNLoss(0.6),
             ReleasedHNLoss(0.5),
             ReleasedHNLoss(0.6, 0.2),
@@ -375,14 +379,116 @@ class TestBadInput:
                 loss()(images, broken)
 
 
+def plain_with_groups(s, groups, temperature, beta, decoupled, way) -> torch.Tensor:
+    """One direction, pair by pair and term by term; autograd differentiates it."""
+    rows = []
+    for i in range(len(s)):
+        true = [j for j in range(len(s)) if groups[j] == groups[i]]
+        false = [j for j in range(len(s)) if groups[j] != groups[i]]
+        if not false:
+            continue
+        hardness = torch.stack([(beta * s[i, j] / temperature).exp() for j in false])
+        weights = len(false) * hardness / hardness.sum()
+        pushed = sum(weight * (s[i, j] / temperature).exp() for weight, j in zip(weights, false, strict=True))
+        pulled = true if way == "soft" else [i]
+        terms = []
+        for j in pulled:
+            total = pushed if decoupled else pushed + (s[i, j] / temperature).exp()
+            terms.append(total.log() - s[i, j] / temperature)
+        rows.append(sum(terms) / len(terms))
+    return sum(rows) / len(rows)
+
+
+class TestFalseNegatives:
+    GROUPS = torch.tensor([5, 5, 2, 7, 2, 2])
+
+    @pytest.mark.parametrize("way", ["masked", "soft"])
+    @pytest.mark.parametrize("decoupled, beta", SWITCHES.values(), ids=SWITCHES)
+    def test_value_and_gradient_against_loops(self, decoupled, beta, way):
+        images, texts = (part.requires_grad_() for part in embeddings(6))
+        settings = {"beta1": beta, "beta2": beta, "decoupled": decoupled, "false_negatives": way}
+        value = ContrastiveLoss(0.2, **settings)(images, texts, self.GROUPS)
+        found = torch.autograd.grad(value, [images, texts])
+        s, groups = images @ texts.T, self.GROUPS.tolist()
+        expected = sum(plain_with_groups(part, groups, 0.2, beta, decoupled, way) for part in (s, s.T))
+        assert value.item() == pytest.approx(expected.item(), rel=1e-10)
+        for one, other in zip(found, torch.autograd.grad(expected, [images, texts]), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_without_any_all_ways_are_the_same(self, loss):
+        images, texts = embeddings(5)
+        values = [loss(0.2, false_negatives=way)(images, texts, torch.arange(5)).item() for way in FALSE_NEGATIVES]
+        assert values[1:] == pytest.approx([values[0]] * 2, rel=1e-12)
+
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_they_are_pushed_left_alone_or_pulled(self, loss):
+        """Image 0 and text 1 are of one group: what does the loss do to their similarity?"""
+        signs = {}
+        for way in FALSE_NEGATIVES:
+            s = torch.full((4, 4), 0.2, dtype=torch.float64) + 0.5 * torch.eye(4, dtype=torch.float64)
+            s[0, 1] = s[1, 0] = 0.6
+            s.requires_grad_()
+            half = loss(0.3, false_negatives=way).half_loss
+            groups = torch.tensor([0, 0, 1, 2])
+            true = None if way == "pushed" else groups[:, None] == groups
+            (gradient,) = torch.autograd.grad(half(s / 0.3, 0.15 if "HN" in loss.__name__ else 0.0, true), s)
+            signs[way] = gradient[0, 1].sign().item()
+        assert signs == {"pushed": 1, "masked": 0, "soft": -1}
+
+    def test_hardness_pushes_a_false_negative_hardest(self):
+        """The claim behind the switch: the twin of a caption gets a growing part of all that is pushed."""
+        s = torch.tensor([[0.9, 0.85, 0.3, 0.1]], dtype=torch.float64)
+        parts = []
+        for beta in (0.0, 0.15, 1.0):
+            negatives = (s / 0.6).masked_fill(torch.tensor([[True, False, False, False]]), -torch.inf)
+            parts.append((negatives + log_hardness_weights(negatives, beta)).softmax(1)[0, 1].item())
+        assert parts[0] < parts[1] < parts[2]
+
+    def test_the_weights_of_a_row_add_up_to_the_number_of_its_negatives(self):
+        logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        left_out = torch.eye(4, dtype=torch.bool)
+        left_out[0, 2] = True
+        weights = log_hardness_weights(logits.masked_fill(left_out, -torch.inf), 0.5).exp()
+        assert weights.sum(1).tolist() == pytest.approx([2, 3, 3, 3]) and weights[0, 2] == 0
+
+    def test_groups_that_are_missing_or_say_nothing_are_refused(self):
+        images, texts = embeddings(3)
+        loss = DHNNCELoss(false_negatives="masked")
+        for wrong in (None, torch.zeros(2), torch.zeros(3, 1)):
+            with pytest.raises(ValueError, match="needs the groups of its pairs"):
+                loss(images, texts, wrong)
+        with pytest.raises(ValueError, match="of one group"):
+            loss(images, texts, torch.zeros(3))
+        with pytest.raises(ValueError, match="false_negatives is 'ignored'"):
+            DHNNCELoss(false_negatives="ignored")
+
+    def test_a_row_without_negatives_does_not_count(self):
+        """Two of three pairs are true of everything: what remains is finite, and has a gradient."""
+        images, texts = (part.requires_grad_() for part in embeddings(3))
+        true = torch.tensor([[True, True, True], [True, True, False], [True, False, True]])
+        half = DHNNCELoss(0.1, false_negatives="masked").half_loss(images @ texts.T / 0.1, 0.15, true)
+        half.backward()
+        assert torch.isfinite(half) and torch.isfinite(images.grad).all() and images.grad[0].abs().sum() == 0
+
+
+SHARED = {
+    "DHN-NCE": partial(DHNNCELoss, learnable_temperature=True),
+    "HN-NCE": partial(HNNCELoss, learnable_temperature=True),
+    "masked": partial(DHNNCELoss, learnable_temperature=True, false_negatives="masked"),
+    "soft": partial(HNNCELoss, learnable_temperature=True, false_negatives="soft"),
+}
+GROUPS = torch.tensor([0, 1, 2, 2, 3, 1, 2, 4])  # pairs of one group are on different ranks
+
+
 def _one_of_two(rank: int, folder: str, loss_name: str) -> None:
     """What one of two processes computes of a batch of 8, of which it has half."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     try:
         images, texts = embeddings(8)
         half = slice(4 * rank, 4 * rank + 4)
-        loss = {"DHN-NCE": DHNNCELoss, "HN-NCE": HNNCELoss}[loss_name](learnable_temperature=True).double()
-        value, *gradients = measured(loss, images[half], texts[half])
+        loss = SHARED[loss_name]().double()
+        value, *gradients = measured(loss, images[half], texts[half], GROUPS[half])
         torch.save([value, *(gradient / 2 for gradient in gradients), loss.log_temperature.grad], f"{folder}/{rank}.pt")
         torch.distributed.barrier()  # gloo's threads let go of the tensors: older torch may end in a deadlock otherwise
     finally:
@@ -390,12 +496,12 @@ def _one_of_two(rank: int, folder: str, loss_name: str) -> None:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
-@pytest.mark.parametrize("loss_name", ["DHN-NCE", "HN-NCE"])
+@pytest.mark.parametrize("loss_name", ["DHN-NCE", "HN-NCE", "masked", "soft"])
 def test_two_processes_give_the_loss_and_the_gradient_of_one(tmp_path: Path, loss_name):
     torch.multiprocessing.start_processes(_one_of_two, (str(tmp_path), loss_name), nprocs=2, start_method="spawn")
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    loss = {"DHN-NCE": DHNNCELoss, "HN-NCE": HNNCELoss}[loss_name](learnable_temperature=True).double()
-    value, *gradients = measured(loss, *embeddings(8))
+    loss = SHARED[loss_name]().double()
+    value, *gradients = measured(loss, *embeddings(8), GROUPS)
     for part in parts:
         torch.testing.assert_close(part[0], value, rtol=1e-6, atol=0)
         torch.testing.assert_close(part[3], loss.log_temperature.grad, rtol=1e-6, atol=0)

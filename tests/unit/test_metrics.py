@@ -13,12 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.nn import functional as F
 
 from medclipsam_utils.metrics import (
     Interval,
     PairedTest,
     bootstrap_interval,
     dice,
+    negation_auc,
     nsd,
     nsd_released,
     paired_test,
@@ -611,3 +613,39 @@ def test_a_test_and_an_interval_in_words():
     assert PairedTest(0, 0, 0, 0, 0.00099, 10).chance == "p < 0.001"
     assert PairedTest(0, 0, 0, 0, 0.001, 10).chance == "p = 0.001"
     assert Interval(0.8181, 0.78, 0.9).in_percent() == "81.8 % [78.0, 90.0]"
+
+
+class TestNegation:
+    def test_by_hand(self):
+        """The second dimension is "tumour", the third "no tumour"; one of four comparisons goes the wrong way."""
+        naming, denying = np.array([0.0, 1, 0]), np.array([0.0, 0, 1])
+        with_target = np.array([[1, 0.9, 0.1], [1, 0.5, 0.6]])
+        without = np.array([[1, 0.6, 0.6], [1, 0.1, 0.9]])
+        assert negation_auc(with_target, without, naming, denying) == 0.75
+        assert negation_auc(with_target, without, denying, naming) == 0.25  # the other way round
+        assert negation_auc(with_target, with_target, naming, denying) == 0.5
+
+    def test_tensors_and_lengths_make_no_difference(self):
+        images = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+        texts = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+        found = negation_auc(*images, *texts)
+        assert found == negation_auc(*(3 * images).numpy(), *(0.5 * texts).double().numpy())
+
+    def test_what_is_refused(self):
+        images, texts = np.eye(3), np.eye(3)
+        with pytest.raises(ValueError, match="no images with the target"):
+            negation_auc(images[:0], images, texts[0], texts[1])
+        with pytest.raises(ValueError, match="different length"):
+            negation_auc(images, np.eye(4), texts[0], texts[1])
+        with pytest.raises(ValueError, match="denying row 0 is all zeros"):
+            negation_auc(images, images, texts[0], np.zeros(3))
+
+
+def test_retrieval_in_the_whole_set_is_one_batch_of_all():
+    images, texts = np.random.default_rng(0).normal(size=(2, 30, 8))
+    found = retrieval_accuracy(images, texts, k=(1, 5, 10), batch_size=None)
+    expected = retrieval_accuracy(images, texts, k=(1, 5, 10), batch_size=30, runs=1)
+    assert found == expected and found.n_pairs == 30
+    similarity = F.normalize(torch.tensor(images), dim=1) @ F.normalize(torch.tensor(texts), dim=1).T
+    rank = (similarity > similarity.diagonal()[:, None]).sum(1)
+    assert found.image_to_text == {k: pytest.approx((rank < k).double().mean().item()) for k in (1, 5, 10)}
