@@ -15,7 +15,7 @@ from pydensecrf.densecrf import DenseCRF2D
 
 from medclipsam_utils import TASKS, dice, load_clip, simulate
 from medclipsam_utils.postprocess import CrfSettings, dense_crf
-from medclipsam_utils.settings import CHANNELS, SETTINGS, first_version
+from medclipsam_utils.settings import CHANNELS, PAPERS_WAY, first_version
 from medclipsam_utils.simulate import FINDINGS
 
 IMAGES = 10
@@ -39,7 +39,7 @@ def by_filter(saliency: np.ndarray, image: np.ndarray, settings: CrfSettings) ->
 def main() -> None:
     clip, settings = load_clip("tiny"), CrfSettings()
     for task, known in TASKS.items():
-        chosen = first_version(SETTINGS["tiny"][task], CHANNELS["tiny"])
+        chosen = first_version(PAPERS_WAY["tiny"][task], CHANNELS["tiny"])
         text = chosen.text_features(clip, known)
         scores, times = [], []
         for seed in range(IMAGES):

@@ -18,9 +18,15 @@ from scipy.ndimage import distance_transform_edt
 from segment_anything import SamPredictor
 
 from .masks import as_mask
-from .postprocess import components
+from .postprocess import components, largest_components
 
 VOTES = ("single", "average", "mrm", "staple")
+
+#: Side of the zoomed view of a box, in longer sides of the box.
+VIEW = 2.0
+
+#: Least side of a zoomed view in pixels: below it there is nothing but blur to zoom in on.
+SMALLEST_VIEW = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +155,60 @@ def predict_mask(
     return united
 
 
+def predict_zoomed(
+    predictor: SamPredictor,
+    image: np.ndarray,
+    boxes: np.ndarray | None = None,
+    points: Points | Sequence[Points] | None = None,
+    *,
+    vote: str = "single",
+) -> np.ndarray:
+    """Ask SAM about each box on a view of its own: what is small is seen better from near.
+
+    SAM has one number of features whatever the size of the target. A view is a square of the image, :data:`VIEW` times
+    as long as the box, with the box in its middle as far as it is not at the edge; at least :data:`SMALLEST_VIEW`
+    pixels, at most the whole image. From near, SAM also sees the grain of an image and leaves crumbs beside what it
+    outlines: of each answer, the largest piece is kept. SAM embeds an image for each question, where
+    :func:`predict_mask` needs one for all, and remembers the last view.
+
+    Args:
+        predictor: any; it forgets the image that was set.
+        image: uint8 [H, W, 3].
+        boxes, points, vote: as in :func:`predict_mask`; the view of points without a box is that around all of them.
+
+    Returns:
+        bool [H, W]; empty where there is neither a box nor a point.
+
+    Raises:
+        ValueError: an unknown vote, or another number of points than of boxes.
+        ModelError: SAM cannot take the image.
+    """
+    united = np.zeros(image.shape[:2], dtype=bool)
+    for box, drawn in _questions(boxes, points):
+        around = box if box is not None else _box_around(drawn)
+        rows, columns = view_around(around, image.shape[:2])
+        corner = np.array([columns.start, rows.start], dtype=np.float32)
+        predictor.set_image(np.ascontiguousarray(image[rows, columns]))
+        inside = None if drawn is None else Points(drawn.xy - corner, drawn.labels)
+        answer = predict_mask(predictor, None if box is None else box - np.tile(corner, 2), inside, vote=vote)
+        united[rows, columns] |= largest_components(answer, 1)
+    return united
+
+
+def view_around(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Find rows and columns of the square view around a box, cut to the image if that is smaller.
+
+    Args:
+        box: float [4], (x0, y0, x1, y1) in pixels.
+        shape: (rows, columns) of the image.
+    """
+    side = max(SMALLEST_VIEW, round(VIEW * float(max(box[2] - box[0], box[3] - box[1]))))
+    middle = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+    starts = [round(max(0.0, min(m - side / 2, size - side))) for m, size in zip(middle, shape, strict=True)]
+    rows, columns = (slice(start, min(start + side, size)) for start, size in zip(starts, shape, strict=True))
+    return rows, columns
+
+
 def staple(masks: np.ndarray, steps: int = 50) -> np.ndarray:
     """Estimate the probability that each pixel is target from several masks of it, by expectation maximisation.
 
@@ -192,6 +252,11 @@ def _draw(region: np.ndarray, count: int, where: str, generator: np.random.Gener
         candidates = candidates[order[: max(count, len(order) // 2)]]
     chosen = generator.choice(len(candidates), min(count, len(candidates)), replace=False)
     return candidates[chosen][:, ::-1]
+
+
+def _box_around(points: Points) -> np.ndarray:
+    """Find the smallest box that holds the pixels of some points."""
+    return np.concatenate([points.xy.min(axis=0), points.xy.max(axis=0) + 1])
 
 
 def _questions(

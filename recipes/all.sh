@@ -78,7 +78,7 @@ run judge.draw_examples "$picture"
 #     writes medclipsam_utils/results/finetune_losses.json
 run measure.finetune_losses --work "$work/finetune_losses" --results "$results/finetune_losses.json" $quick
 
-# 13. Chapter 4: methods and sanity checks of saliency. About an hour.
+# 13. Chapters 4 and 5: methods and sanity checks of saliency. About an hour.
 #     writes medclipsam_utils/results/saliency_checks.json
 run measure.saliency_checks --work "$work/saliency_checks" --results "$results/saliency_checks.json" $quick
 
@@ -90,11 +90,15 @@ run measure.presence --work "$work/presence" --results "$results/presence.json" 
 #     writes medclipsam_utils/results/zero_shot.json
 run measure.zero_shot --work "$work/zero_shot" --results "$results/zero_shot.json" $quick
 
-# 16. Chapter 8: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
+# 16. Chapter 7: what is used by default beside the paper's way, and with free sentences. About an hour.
+#     writes medclipsam_utils/results/ways.json
+run measure.ways --work "$work/ways" --results "$results/ways.json" $quick
+
+# 17. Chapter 8: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. About five hours.
 #     writes medclipsam_utils/results/weak_supervision.json
 run measure.weak_supervision --work "$work/weak_supervision" --results "$results/weak_supervision.json" $quick
 
-# 17. Chapter 8: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
+# 18. Chapter 8: a small run of nnU-Net, which needs the extra nnunet. Some minutes; it cannot be made brief.
 #     writes medclipsam_utils/results/weak_nnunet.json
 if [ -z "$quick" ]; then
     run measure.weak_nnunet --work "$work/weak_nnunet" --results "$results/weak_nnunet.json"

@@ -17,13 +17,13 @@ from medclipsam_utils.models import load_clip, load_sam, save_tiny_clip, save_ti
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, SAM_FORMAT, read_header
 from medclipsam_utils.models.weights import FOLDER
 
-from .clip.train import STAGES as CLIP_STAGES
 from .sam.train import STAGES as SAM_STAGES
 
 CLIPS = {
     "tiny_clip_tuned.safetensors": "tiny_clip.safetensors",
     "tiny_clip_base.safetensors": "tiny_clip_base.safetensors",
 }
+CLIP_LOGS = ("base", "regions", "tuned")  # of the stages that what is shipped went through
 SAM_SOURCE, SAM_TARGET = "tiny_sam_fine.safetensors", "tiny_sam.safetensors"
 LOGS = Path(__file__).parent / "results"
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         save_tiny_clip(options.weights / target, clip.model.half(), header["vocabulary"], header["trained"])
     header = read_header(options.sam / SAM_SOURCE, SAM_FORMAT)
     save_tiny_sam(options.weights / SAM_TARGET, load_sam(options.sam / SAM_SOURCE).model.half(), header["trained"])
-    for stage in CLIP_STAGES:
+    for stage in CLIP_LOGS:
         shutil.copy(options.clip / f"tiny_clip_{stage}.json", options.logs)
     for stage in SAM_STAGES:
         shutil.copy(options.sam / f"tiny_sam_{stage}.json", options.logs)

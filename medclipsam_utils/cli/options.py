@@ -30,9 +30,10 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--sam", help="another SAM, as load_sam takes it")
     models.add_argument(
         "--method",
-        choices=("v2", "v1"),
-        default="v2",
-        help="v2: M2IB, k-means, SAM. v1: the first version, gScoreCAM, CRF, SAM. %(default)s if not given",
+        choices=("best", "v2", "v1"),
+        default="best",
+        help="best: what was found best for these models. v2: the paper's way, M2IB, k-means, SAM. v1: its first "
+        "version, gScoreCAM, CRF, SAM. %(default)s if not given",
     )
     models.add_argument(
         "--visual-prompt", choices=("box", "point", "both"), help="what SAM is asked with; the task's own if not given"
@@ -79,14 +80,15 @@ def load_clip_of(options: argparse.Namespace) -> Clip:
 def segmenter(options: argparse.Namespace, task: Task | None) -> tuple[Segmenter, Task | None]:
     """Make the Segmenter of the options, and apply them to the settings of a task of one's own."""
     from .. import Segmenter, load_sam
-    from ..settings import ANY, CHANNELS, first_version, row_of, settings_for
+    from ..settings import ANY, CHANNELS, PAPERS_WAY, SETTINGS, first_version, row_of, settings_for
 
     clip = load_clip_of(options)
     sam = load_sam(options.sam or PROFILES[options.profile][1], device=device(options.device))
     changes: dict[str, Any] = {"visual_prompt": options.visual_prompt} if options.visual_prompt else {}
     if options.empty_if_absent:
         changes["empty_if_absent"] = True
-    settings = {each.name if each else ANY: settings_for(clip, each) for each in (*TASKS.values(), None)}
+    table = SETTINGS if options.method == "best" else PAPERS_WAY
+    settings = {each.name if each else ANY: settings_for(clip, each, table) for each in (*TASKS.values(), None)}
     if options.method == "v1":
         settings = {name: first_version(each, CHANNELS[row_of(clip)]) for name, each in settings.items()}
     if task is not None and task.settings:

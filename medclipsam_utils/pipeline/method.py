@@ -16,7 +16,7 @@ from ..images import Image, pixels_of
 from ..models import Clip
 from ..models.sam import asking, embed
 from ..postprocess import coarse_mask, components
-from ..visual_prompts import boxes_from_mask, points_from_mask, predict_mask
+from ..visual_prompts import boxes_from_mask, points_from_mask, predict_mask, predict_zoomed
 from .question import Question, saliency_maps
 from .segmentation import Segmentation
 
@@ -33,9 +33,8 @@ def segment(
         questions: one per image: what is asked, and with which settings it is answered.
 
     Yields:
-        B answers in order; until the next one, SAM has the image of the last one embedded. A mask
-        is empty where the map is constant, and where the settings want it so for a target that is
-        reported absent.
+        B answers in order. A mask is empty where the map is constant, and where the settings want
+        it so for a target that is reported absent.
     """
     # 1. Words and image → saliency: where in the image is what the words need?
     maps = saliency_maps(clip, images, questions)  # B × (H, W) float32, 0 … 1
@@ -50,6 +49,7 @@ def segment(
             min_fraction=settings.min_component_fraction,
             method=settings.binarize,
             clusters=settings.clusters,
+            threshold=settings.threshold,
             image=pixels,
         )
 
@@ -66,8 +66,11 @@ def segment(
         if coarse.any() and not (settings.empty_if_absent and question.presence.present is False):
             given = boxes if len(boxes) else None, points or None
             with asking(sam):  # SAM remembers one image, and other threads may ask about theirs
-                embed(sam, pixels)
-                mask = predict_mask(sam, *given, vote=settings.vote)
+                if settings.zoom:
+                    mask = predict_zoomed(sam, pixels, *given, vote=settings.vote)
+                else:
+                    embed(sam, pixels)
+                    mask = predict_mask(sam, *given, vote=settings.vote)
 
         steps = saliency, coarse, boxes, tuple(points)
         yield Segmentation(mask, *steps, question.text, question.task_name, question.presence, pixels)

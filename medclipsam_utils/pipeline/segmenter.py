@@ -71,7 +71,7 @@ class Segmenter:
     def segment_each(
         self, images: Sequence[Image], text: Text | None = None, *, task: str | Task | None = None
     ) -> Iterator[Segmentation]:
-        """Answer as :meth:`segment_batch`, one after the other: until the next, SAM has the image embedded."""
+        """Answer as :meth:`segment_batch`, one after the other."""
         return segment(self.clip, self.sam, images, self.questions.ask(images, text, task))
 
     def segment_targets(self, image: Image, texts: Sequence[Text]) -> list[Segmentation]:

@@ -8,7 +8,8 @@
     Settings(M2IB(layer=9, beta=0.5), visual_prompt="point")  # your own
 
 =====================================  =================================================================================
-:data:`SETTINGS`                       the table, by model and by task; the paper's choices are its BiomedCLIP rows
+:data:`SETTINGS`                       the table, by model and by task
+:data:`PAPERS_WAY`                     the same for the way that the paper goes and the book teaches: M2IB, k-means, SAM
 :func:`settings_for`                   the row of a CLIP and a task, known or your own
 :func:`saliency_for`                   the map of a CLIP and a task, with these settings
 :class:`Settings`                      settings of all stages; the map's are :class:`M2IB`, :class:`PatchText`,
@@ -21,7 +22,7 @@
 
 from __future__ import annotations
 
-from .chosen import ANY, CHANNELS, SETTINGS, first_version, row_of, saliency_for, settings_for
+from .chosen import ANY, CHANNELS, PAPERS_WAY, SETTINGS, first_version, row_of, saliency_for, settings_for
 from .saliency import M2IB, ClassActivation, IntegratedGradients, PatchText, SaliencySettings
 from .segmenter import Settings
 from .task_file import read_task
@@ -31,6 +32,7 @@ __all__ = [
     "ANY",
     "CHANNELS",
     "M2IB",
+    "PAPERS_WAY",
     "SETTINGS",
     "ClassActivation",
     "IntegratedGradients",

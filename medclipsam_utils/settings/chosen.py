@@ -1,9 +1,14 @@
-"""How each target is segmented by each model: one table.
+"""How each target is segmented by each model: one table, and beside it the paper's way for each of them.
 
-Settings of the small CLIP were chosen by ``recipes/judge/choose_saliency.py`` on simulated validation images with
-their masks. For BiomedCLIP the prompts and visual prompts are those that the paper found best; layer and β are those
-released with it for breast and brain. It gives none for the lungs, and those of the breast stand in. They were chosen
-with masks as well, of three images.
+The paper's way, :data:`PAPERS_WAY`, is M2IB, k-means, SAM. For BiomedCLIP the prompts and visual prompts are those that
+the paper found best; layer and β are those released with it for breast and brain. It gives none for the lungs, and
+those of the breast stand in. They were chosen with masks, of three images. For the small CLIP the settings of the
+paper's way were chosen on simulated validation images with their masks.
+
+:data:`SETTINGS` has what is used where nothing else is asked for. For BiomedCLIP that is the paper's way. For the small
+CLIP it is the cosines of patches and text, cut at a fraction of their peak: on simulated validation images, with their
+masks, no other family came near it. Its patches were trained to match sentences one by one; those of BiomedCLIP were
+not.
 
 A target that is none of the four gets the settings under :data:`ANY`, which are no other target's: they ask with the
 words alone, look for one structure and hand SAM a box.
@@ -23,7 +28,7 @@ from ..models import Clip
 from ..saliency import Text
 from ..saliency.towers import image_tower
 from ..tasks import Task, get_task
-from .saliency import M2IB, ClassActivation
+from .saliency import M2IB, ClassActivation, PatchText
 from .segmenter import Settings
 
 #: Row of a target that is none of the four.
@@ -34,12 +39,13 @@ _BLOCKS_AFTER = 3
 
 _tiny = partial(M2IB, layer=5, samples=5, standardize=True)
 _paper = partial(M2IB, layer=9)
+_patches = partial(Settings, PatchText(views=True), ("P0", "P1", "P2"), binarize="threshold")
 
-#: Settings by model and by task. Read-only. ``"tiny"`` is every CLIP of the small architecture, ``"biomedclip"`` every
-#: CLIP of BiomedCLIP's, fine-tuned or not.
+#: The paper's way by model and by task: M2IB, k-means, SAM. Read-only. ``"tiny"`` is every CLIP of the small
+#: architecture, ``"biomedclip"`` every CLIP of BiomedCLIP's, fine-tuned or not.
 #:
 #: :meta hide-value:
-SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
+PAPERS_WAY: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
     {
         "tiny": MappingProxyType(
             {
@@ -64,6 +70,24 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
     }
 )
 
+#: Settings by model and by task, where nothing else is asked for. Read-only.
+#:
+#: :meta hide-value:
+SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
+    {
+        "tiny": MappingProxyType(
+            {
+                "breast_ultrasound": _patches(threshold=0.8, zoom=True),
+                "brain_mri": _patches(threshold=0.8, zoom=True),
+                "lung_xray": _patches(threshold=0.7),
+                "lung_ct": _patches(threshold=0.8),
+                ANY: Settings(PatchText(views=True), binarize="threshold", threshold=0.8),
+            }
+        ),
+        "biomedclip": PAPERS_WAY["biomedclip"],
+    }
+)
+
 #: Number of channels that gScoreCAM looks at, by model: the paper's, and of the small CLIP's channels a tenth, as the
 #: authors of gScoreCAM recommend.
 CHANNELS: Mapping[str, int] = MappingProxyType({"tiny": 13, "biomedclip": 300})
@@ -77,19 +101,22 @@ def row_of(clip: Clip) -> str:
     return "tiny" if clip.is_small else "biomedclip"
 
 
-def settings_for(clip: Clip, task: Task | None = None) -> Settings:
+def settings_for(
+    clip: Clip, task: Task | None = None, table: Mapping[str, Mapping[str, Settings]] = SETTINGS
+) -> Settings:
     """Look up how a target is segmented with a CLIP.
 
     Args:
         clip: any CLIP. Of an architecture that is neither the small one nor BiomedCLIP's, three blocks follow the one
             whose tokens are mixed with noise, as in BiomedCLIP, however many there are.
         task: one of ``TASKS``, or one of your own, whose ``settings`` are applied; None is a text without a task.
+        table: :data:`SETTINGS`, or :data:`PAPERS_WAY`.
 
     Raises:
         ModelError: the image tower is no vision transformer.
         ValueError: the task's settings have an unknown name, or a value that does not fit.
     """
-    row = SETTINGS[row_of(clip)]
+    row = table[row_of(clip)]
     chosen = row.get(task.name, row[ANY]) if task is not None else row[ANY]
     if isinstance(chosen.saliency, M2IB) and not clip.is_small:
         layer = max(0, len(image_tower(clip).blocks) - _BLOCKS_AFTER)
@@ -115,20 +142,25 @@ def first_version(settings: Settings, channels: int) -> Settings:
 
 
 def saliency_for(
-    clip: Clip, images: Image | Sequence[Image], task: str | Task, text: Text | None = None
+    clip: Clip,
+    images: Image | Sequence[Image],
+    task: str | Task,
+    text: Text | None = None,
+    table: Mapping[str, Mapping[str, Settings]] = SETTINGS,
 ) -> list[np.ndarray]:
-    """Make maps of the target of a task, with the settings of the table.
+    """Make maps of the target of a task, with the settings of a table.
 
     Args:
         clip: any CLIP with a vision transformer.
         images: B of them as :meth:`~medclipsam_utils.models.Clip.preprocess` takes them; one image is a batch of one.
         task: one of ``TASKS``, or one of your own.
         text: what to ask instead of the task's own prompts, as :func:`~medclipsam_utils.saliency.m2ib` takes it.
+        table: :data:`SETTINGS`, or :data:`PAPERS_WAY` for M2IB.
 
     Returns:
         B maps float32 [H, W], from 0 to 1.
     """
     task = get_task(task)
-    settings = settings_for(clip, task)
+    settings = settings_for(clip, task, table)
     asked = settings.text_features(clip, task) if text is None else text
     return settings.saliency.method(clip, batch_of(images), asked)

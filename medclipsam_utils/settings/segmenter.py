@@ -33,10 +33,13 @@ class Settings:
             that many of the largest. None takes the number of the task, and 1 for a text without a task.
         binarize: method of :func:`~medclipsam_utils.postprocess.binarize`.
         clusters: number of k-means clusters.
+        threshold: value at which ``binarize="threshold"`` cuts, above 0, at most 1; the map's peak is 1.
         min_component_fraction: components smaller than this fraction of the largest are left out as specks.
         visual_prompt: what SAM is asked with for each component: ``"box"``, ``"point"`` or ``"both"``.
         margin: fraction of a box by which each side is moved outward.
         n_points: number of points on each component.
+        zoom: ask SAM about each component on a view of its own, see
+            :func:`~medclipsam_utils.visual_prompts.predict_zoomed`.
         vote: how SAM's masks become one, see :func:`~medclipsam_utils.visual_prompts.predict_mask`.
         alpha: largest fraction of false alarms at which the target is reported present.
         empty_if_absent: whether the mask of a target that is reported absent is empty.
@@ -51,10 +54,12 @@ class Settings:
     n_structures: int | None = None
     binarize: str = "kmeans"
     clusters: int = 2
+    threshold: float = 0.5
     min_component_fraction: float = 0.1
     visual_prompt: str = "box"
     margin: float = 0.0
     n_points: int = 10
+    zoom: bool = False
     vote: str = "single"
     alpha: float = 0.05
     empty_if_absent: bool = False
@@ -67,6 +72,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (value != int(value) or value < least):
                 raise ValueError(f"{name} is {value}: give a whole number, {least} or more")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}: give a number above 0, at most 1")
         object.__setattr__(self, "prompts", tuple(self.prompts))
 
     def text_features(self, clip: Clip, task: Task) -> Tensor:

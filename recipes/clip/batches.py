@@ -29,13 +29,14 @@ class ClipImages:
 
     Attributes:
         pixels: uint8 [N, 128, 128]; image 2 i shows the target, image 2 i + 1 is its counterfactual without it.
-        masks: uint8 [N, 128, 128], the fraction of each pixel that is target, times 255.
+        masks: uint8 [N, 128, 128], the fraction of each pixel that is target, times 255; None where a training reads
+            images and captions and nothing else.
         facts: for each image, what is known about it (see ``data/images.py``).
         pairs: for each task, the indices of its images with the target.
     """
 
     pixels: np.ndarray
-    masks: np.ndarray
+    masks: np.ndarray | None
     facts: list[dict]
     pairs: Mapping[str, np.ndarray]
 
@@ -50,8 +51,9 @@ class Batch:
         verdict: int8 [B, C] of TRUE, FALSE, UNKNOWN.
         same_organ: bool [B, C].
         names_target: bool [C], see :func:`~recipes.clip.losses.region_text_loss`.
-        kept: int64 [B, N], the patches that the image tower sees; None for all.
-        inside, outside: bool [B, N], patches of the target and patches that have nothing of it.
+        kept: int64 [B, N], the patches that the image tower sees; or [B, P, N / P], the patches of P parts of the image
+            that it sees one by one; None for all.
+        inside, outside: bool [B, N], patches of the target and patches that have nothing of it; None without masks.
     """
 
     pixels: Tensor
@@ -60,14 +62,15 @@ class Batch:
     same_organ: Tensor
     names_target: Tensor
     kept: Tensor | None
-    inside: Tensor
-    outside: Tensor
+    inside: Tensor | None = None
+    outside: Tensor | None = None
 
 
-def shrink(images: Images) -> ClipImages:
-    """Average 256-pixel images and masks down to 128 pixels."""
-    pixels = np.stack([_halve(image) for image in images.pixels])
-    masks = np.stack([_halve(255 * images.mask(index).astype(np.uint8)) for index in range(len(images))])
+def shrink(images: Images, with_masks: bool = True) -> ClipImages:
+    """Average 256-pixel images, and their masks unless they are not to be seen, down to 128 pixels."""
+    pixels, masks = np.stack([_halve(image) for image in images.pixels]), None
+    if with_masks:
+        masks = np.stack([_halve(255 * images.mask(index).astype(np.uint8)) for index in range(len(images))])
     with_target = np.arange(0, len(images), 2)
     if not all(images.facts[index]["present"] and not images.facts[index + 1]["present"] for index in with_target):
         raise ValueError("images must come in pairs, with the target and without it")
@@ -92,6 +95,7 @@ def draw_batch(
     captions_per_image: float,
     keep: float,
     rng: np.random.Generator,
+    sides: int = 1,
 ) -> Batch:
     """Draw one batch.
 
@@ -100,22 +104,27 @@ def draw_batch(
         pairs_per_task: number of pairs of each task.
         captions_per_image: number of captions; 1.25 is one for each image and a second one for every fourth.
         keep: fraction of the patches that the image tower sees. The two images of a pair keep the same ones, so that
-            what is kept says nothing about which of the two it is, and the patches of a small target are among them.
+            what is kept says nothing about which of the two it is. With masks, the patches of a small target are
+            among them; without, chance decides.
         rng: generator that decides everything.
+        sides: number of parts along each side of the image, which the image tower sees one by one; 1 is all at once.
+            Only without masks.
     """
     drawn = [rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()]
     first = np.concatenate(drawn)
     chosen = np.stack([first, first + 1], axis=1).ravel()
     pixels = torch.from_numpy(images.pixels[chosen]).float()[:, None] / 255
-    masks = torch.from_numpy(images.masks[chosen]).float()[:, None] / 255
-    pixels, masks = _augment(pixels, masks, rng)
-
-    covered = F.avg_pool2d(masks, PATCH_SIZE).flatten(1)  # (B, GRID²)
-    inside = (covered > 0.4) | ((covered > 0.08) & (covered >= covered.amax(1, keepdim=True)))
-    outside = covered < 0.04
-    kept = _keep(covered, keep, rng) if keep < 1 else None
-    if kept is not None:
-        inside, outside = inside.gather(1, kept), outside.gather(1, kept)
+    if images.masks is None:
+        pixels, _ = _augment(pixels, None, rng)
+        kept, inside, outside = _by_chance(len(first), keep, sides, rng) if keep < 1 else None, None, None
+    else:
+        pixels, covered = _augment(pixels, torch.from_numpy(images.masks[chosen]).float()[:, None] / 255, rng)
+        covered = F.avg_pool2d(covered, PATCH_SIZE).flatten(1)  # (B, GRID²)
+        inside = (covered > 0.4) | ((covered > 0.08) & (covered >= covered.amax(1, keepdim=True)))
+        outside = covered < 0.04
+        kept = _keep(covered, keep, rng) if keep < 1 else None
+        if kept is not None:
+            inside, outside = inside.gather(1, kept), outside.gather(1, kept)
 
     extra = rng.permutation(len(chosen))[: round((captions_per_image - 1) * len(chosen))]
     own = np.concatenate([np.arange(len(chosen)), extra])
@@ -150,8 +159,28 @@ def _keep(covered: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
     return kept.repeat_interleave(2, dim=0)
 
 
-def _augment(pixels: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Shift, scale, rotate a little; change gamma, contrast, brightness; add noise. Both images of a pair alike."""
+def _by_chance(pairs: int, keep: float, sides: int, rng: np.random.Generator) -> Tensor:
+    """Divide the grid of each pair into parts at chance places, and keep patches of each by chance.
+
+    Returns:
+        int64 [2 · pairs, sides², patches of a part]; a part is a rectangle, which may go on at the opposite edge.
+    """
+    side = GRID // sides
+    kept = []
+    for _ in range(pairs):
+        start = rng.integers(side, size=2) if sides > 1 else (0, 0)
+        places = np.roll(np.arange(GRID**2).reshape(GRID, GRID), start, axis=(0, 1))
+        parts = places.reshape(sides, side, sides, side).swapaxes(1, 2).reshape(sides**2, side**2)
+        order = np.sort(rng.random(parts.shape).argsort(axis=1)[:, : round(keep * side**2)], axis=1)
+        kept.append(np.take_along_axis(parts, order, axis=1))
+    return torch.from_numpy(np.stack(kept)).repeat_interleave(2, dim=0)
+
+
+def _augment(pixels: Tensor, masks: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+    """Shift, scale, rotate a little; change gamma, contrast, brightness; add noise. Both images of a pair alike.
+
+    Without masks the noise is the same for both images as well: what differs between them is the target alone.
+    """
     pairs = len(pixels) // 2
 
     def draw(low: float, high: float) -> Tensor:
@@ -164,8 +193,11 @@ def _augment(pixels: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[T
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     matrix = torch.stack([cos, -sin, draw(-0.1, 0.1), sin, cos, draw(-0.1, 0.1)], dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
-    pixels, masks = (F.grid_sample(image, grid, align_corners=False) for image in (pixels, masks))
+    pixels = F.grid_sample(pixels, grid, align_corners=False)
+    moved = None if masks is None else F.grid_sample(masks, grid, align_corners=False)
     pixels = pixels.clamp(1e-4, 1) ** torch.exp(scalar(-0.35, 0.35))
     pixels = (pixels - 0.4) * scalar(0.8, 1.2) + 0.4 + scalar(-0.08, 0.08)
-    noise = torch.from_numpy(rng.standard_normal((pairs, *pixels.shape[1:]), dtype=np.float32)).repeat_interleave(2, 0)
-    return (pixels + noise * scalar(0, 0.05)).clamp(0, 1), masks
+    images = pairs if masks is None else 2 * pairs
+    noise = torch.from_numpy(rng.standard_normal((images, *pixels.shape[1:]), dtype=np.float32))
+    noise = noise.repeat_interleave(len(pixels) // images, dim=0)
+    return (pixels + noise * scalar(0, 0.05)).clamp(0, 1), moved

@@ -1,10 +1,12 @@
-"""Compare captions with whole images, and with the patches inside a simulated region: the losses of the small CLIP.
+"""Compare captions with images, with their patches, and with those inside a simulated region: the small CLIP's losses.
 
-Both are the sigmoid loss of SigLIP (Zhai et al. 2023, eq. 1): every pair of image (or patch) and caption is a yes-or-no
-question of its own, so that one caption may be true of many images.
+All but :func:`pair_loss` are the sigmoid loss of SigLIP (Zhai et al. 2023, eq. 1): every pair of image (or patch) and
+caption is a yes-or-no question of its own, so that one caption may be true of many images.
 """
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +26,37 @@ def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tens
     hard, easy = false & same_organ, false & ~same_organ
     no = F.softplus(logits)
     return _mean(F.softplus(-logits), true) + 0.75 * _mean(no, hard) + 0.25 * _mean(no, easy)
+
+
+def some_patch(logits: Tensor) -> Tensor:
+    """Score image and caption by a soft maximum over the patches: some patch must explain the words.
+
+    This is multiple-instance learning: of a tumour we know that it is in the image, and not where.
+
+    Args:
+        logits: float32 [images, patches, captions].
+
+    Returns:
+        float32 [images, captions]: log of the mean of exp over the patches.
+    """
+    return logits.logsumexp(dim=1) - math.log(logits.shape[1])
+
+
+def pair_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tensor:
+    """Ask that of two images that differ in the target alone, a caption fits the one that it is true of better.
+
+    What both show cancels out of the difference, and out of its gradient, so that only the target can explain it.
+
+    Args:
+        logits: float32 [images, captions]; images 2 i and 2 i + 1 are a counterfactual pair.
+        verdict: int [images, captions].
+        same_organ: bool [images, captions]: captions of other organs say nothing about the target.
+    """
+    true, false = verdict == TRUE, verdict == FALSE
+    first = true[0::2] & false[1::2] & same_organ[0::2]
+    second = false[0::2] & true[1::2] & same_organ[0::2]
+    lead = logits[0::2] - logits[1::2]
+    return _mean(F.softplus(-lead), first) / 2 + _mean(F.softplus(lead), second) / 2
 
 
 def region_text_loss(logits: Tensor, verdict: Tensor, inside: Tensor, outside: Tensor, names_target: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.models.words import PADDING, UNKNOWN, WordTokenizer, split_words
 
 from ..data.captions import FACTS, SILENT, Caption, draw_caption, image_facts
+from ..training.precision import computing
 
 
 def vocabulary(facts: Sequence[Mapping]) -> list[str]:
@@ -69,7 +70,7 @@ def pretrain_text(
     optimizer = torch.optim.AdamW([*clip.text.parameters(), *heads.parameters()], learning_rate)
     for step in range(steps):
         captions = draw(192)
-        with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        with computing():
             features = encode_captions(clip, tokenizer([caption.text for caption in captions]))
         loss = sum(
             F.cross_entropy(heads[name](12 * features.float()), _stated(captions, name, values[name])) for name in FACTS

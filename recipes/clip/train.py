@@ -3,6 +3,8 @@
     python -m recipes.clip.train base    --work FOLDER    # captions; masks choose which patches are kept
     python -m recipes.clip.train regions --work FOLDER    # captions and simulated regions
     python -m recipes.clip.train tuned   --work FOLDER    # goes on from regions: what saliency needs
+    python -m recipes.clip.train pairs   --work FOLDER    # captions alone, of images that differ in the target
+    python -m recipes.clip.train words   --work FOLDER    # goes on from pairs, still with captions alone
 
 The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
 interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
@@ -31,9 +33,10 @@ from ..data.images import load_images
 from ..data.seeds import SEEDS
 from ..machine import machine
 from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_fraction, start_from
+from ..training.precision import computing
 from ..training.stages import checkpoint_file, finished, weights_file
 from .batches import Batch, ClipImages, draw_batch, shrink
-from .losses import image_text_loss, region_text_loss
+from .losses import image_text_loss, pair_loss, region_text_loss, some_patch
 from .patches import encode_patches, patch_features
 from .text import encode_captions, hide_words, pretrain_text, vocabulary
 from .validation import validate
@@ -47,7 +50,12 @@ class Settings:
 
     stage: str
     steps: int
-    region_weight: float  # weight of the region-text loss; 0 is supervision by captions only
+    region_weight: float  # weight of the region-text loss; 0 is supervision by captions
+    masks: bool = True  # whether masks choose which patches are kept; False reads images and captions and nothing else
+    image_weight: float = 1.0  # weight of the loss of captions and whole images
+    patch_weight: float = 0.0  # weight of the same loss with the soft maximum over the patches
+    pair_weight: float = 0.0  # weight of the loss of counterfactual pairs, for whole images and for patches
+    sides: tuple[int, ...] = (1,)  # numbers of parts along a side of the image, of which each step draws one
     starts_from: str | None = None  # the stage whose weights this one goes on from; random ones if None
     seed: int = 0  # seed of the weights and of every batch
     seeds_per_task: int = 4000  # each seed is two images, with and without the target
@@ -79,12 +87,24 @@ STAGES = {
         # Half of what is best from random weights: enough to leave where the first stage settled, and not to undo it.
         muon_rate=0.005, learning_rate=5e-4, weight_decay=0.01, warm_up=100,
     ),
+    "pairs": Settings(
+        "pairs", steps=200, region_weight=0.0, masks=False,
+        image_weight=0.1, patch_weight=0.1, pair_weight=1.0, sides=(2,),
+        # Tumours alone: what tells an organ from another would drown the little that a tumour changes.
+        pairs_per_task={"breast_ultrasound": 12, "brain_mri": 14}, muon_rate=0.02, weight_decay=0.01, average=0.99,
+    ),
+    "words": Settings(
+        "words", steps=900, region_weight=0.0, masks=False,
+        image_weight=0.25, patch_weight=1.5, pair_weight=1.0, sides=(1, 2, 4), starts_from="pairs",
+        pairs_per_task={"breast_ultrasound": 9, "brain_mri": 11, "lung_xray": 4, "lung_ct": 4},
+        muon_rate=0.02, weight_decay=0.01, warm_up=100,
+    ),
 }  # fmt: skip
 
 
 def quick(settings: Settings) -> Settings:
     """Make the same recipe a hundred times smaller."""
-    few = {"breast_ultrasound": 1, "brain_mri": 1, "lung_xray": 1, "lung_ct": 1}
+    few = dict.fromkeys(settings.pairs_per_task, 1)
     return replace(settings, steps=12, seeds_per_task=3, pairs_per_task=few, warm_up=2, text_steps=10,
                    validate_every=12, checkpoint_every=4)  # fmt: skip
 
@@ -115,7 +135,7 @@ def train(settings: Settings, work: Path) -> Path:
         # We ask before images are drawn, which takes minutes.
         finished(checkpoint_file("clip", settings.starts_from, work))
     print(f"stage {settings.stage}: simulated images", flush=True)
-    images = shrink(load_images(work / "data", TRAINING, settings.seeds_per_task))
+    images = shrink(load_images(work / "data", TRAINING, settings.seeds_per_task), settings.masks)
     held_out = shrink(load_images(work / "data", VALIDATION, min(250, settings.seeds_per_task)))
     tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
     trainer = Trainer(settings, tokenizer, work)
@@ -138,10 +158,15 @@ class Trainer:
         self.step, self.seconds, self.log = 0, 0.0, []
         torch.manual_seed(settings.seed)  # the first weights
         self.clip = build_tiny_clip(tokenizer.vocabulary_size).to(memory_format=torch.channels_last)
-        self.region_bias = nn.Parameter(torch.tensor(-5.0))
+        self.region_bias = nn.Parameter(torch.tensor(-5.0))  # of patches, be they in a region or in the whole image
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # on a CPU the plain attention is twice as fast backwards
         self.average = moving_average(self.clip, settings.average)
+        weights = {
+            "image_text": settings.image_weight, "region_text": settings.region_weight,
+            "patch_text": settings.patch_weight, "pairs": settings.pair_weight,
+        }  # fmt: skip
+        self.weights = {name: weight for name, weight in weights.items() if weight}
         self.optimizer = self._optimizer()
         self.work = work
         self.checkpoints = Checkpoints(checkpoint_file("clip", settings.stage, work), asdict(settings))
@@ -165,7 +190,7 @@ class Trainer:
             rng = np.random.default_rng([settings.seed, 99])
             pretrain_text(self.clip, self.tokenizer, images.facts, settings.text_steps, settings.learning_rate, rng)
             self.average.module.load_state_dict(self.clip.state_dict())
-        losses: list[tuple[float, float]] = []
+        losses: list[tuple[float, ...]] = []
         while self.step < settings.steps:
             began = time.monotonic()
             losses.append(self._step(images))
@@ -173,11 +198,12 @@ class Trainer:
             self.seconds += time.monotonic() - began
             last = self.step == settings.steps
             if self.step % 50 == 0 or last:
-                image, region = np.mean(losses, axis=0)
+                means = dict(zip(self.weights, np.mean(losses, axis=0), strict=True))
                 left = self.seconds / self.step * (settings.steps - self.step) / 60
-                print(f"step {self.step}/{settings.steps}  image-text {image:.3f}  region-text {region:.3f}  "
-                      f"{self.seconds / 60:.1f} min, {left:.0f} left", flush=True)  # fmt: skip
-                rounded = {"image_text": round(float(image), 4), "region_text": round(float(region), 4)}
+                shown = "  ".join(f"{name.replace('_', '-')} {mean:.3f}" for name, mean in means.items())
+                print(f"step {self.step}/{settings.steps}  {shown}  {self.seconds / 60:.1f} min, {left:.0f} left",
+                      flush=True)  # fmt: skip
+                rounded = {name: round(float(mean), 4) for name, mean in means.items()}
                 self.log.append({"step": self.step, **rounded})
                 losses = []
             if self.step % settings.validate_every == 0 and not last:
@@ -185,33 +211,42 @@ class Trainer:
             if self.step % settings.checkpoint_every == 0 or last:
                 self.checkpoints.save(self._state())
 
-    def _step(self, images: ClipImages) -> tuple[float, float]:
+    def _step(self, images: ClipImages) -> tuple[float, ...]:
         settings = self.settings
         done = self.step / settings.steps
         rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
         keep = settings.keep if done < settings.whole_from else 1.0
-        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng)
+        sides = int(rng.choice(settings.sides)) if len(settings.sides) > 1 else settings.sides[0]
+        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, sides)
         self.clip.train()
         tokens = self.tokenizer([caption.text for caption in batch.captions])
-        image, region = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
-        (image + settings.region_weight * region).backward()
+        losses = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
+        torch.stack([weight * losses[name] for name, weight in self.weights.items()]).sum().backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
         self.optimizer.step(rate_fraction(self.step, settings.steps, settings.warm_up, settings.last_rate))
         self.average.update_parameters(self.clip)
-        return image.item(), region.item()
+        return tuple(losses[name].item() for name in self.weights)
 
-    def _losses(self, batch: Batch, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+    def _losses(self, batch: Batch, tokens: Tensor) -> dict[str, Tensor]:
+        """Compute the losses that count in this stage, by name."""
+        with computing():
             images, patches = encode_patches(self.clip, batch.pixels, batch.kept)
             texts = encode_captions(self.clip, tokens)
-            regions = patch_features(self.clip, patches) if self.settings.region_weight else None
-        scale = self.clip.logit_scale.exp().clamp(max=50)
-        logits = scale * images.float() @ texts.float().T + self.clip.logit_bias
-        image = image_text_loss(logits, batch.verdict, batch.same_organ)
-        if regions is None:
-            return image, torch.zeros(())
-        logits = scale * regions.float() @ texts.float().T + self.region_bias
-        return image, region_text_loss(logits, batch.verdict, batch.inside, batch.outside, batch.names_target)
+            found = patch_features(self.clip, patches) if set(self.weights) - {"image_text"} else None
+        scale, losses = self.clip.logit_scale.exp().clamp(max=50), {}
+        whole = scale * images.float() @ texts.float().T + self.clip.logit_bias
+        losses["image_text"] = image_text_loss(whole, batch.verdict, batch.same_organ)
+        if found is None:
+            return losses
+        each = scale * found.float() @ texts.float().T + self.region_bias  # (images, patches, captions)
+        if "region_text" in self.weights:
+            known = batch.verdict, batch.inside, batch.outside, batch.names_target
+            losses["region_text"] = region_text_loss(each, *known)
+        if "patch_text" in self.weights:
+            some = some_patch(each)
+            losses["patch_text"] = image_text_loss(some, batch.verdict, batch.same_organ)
+            losses["pairs"] = sum(pair_loss(part, batch.verdict, batch.same_organ) for part in (whole, some))
+        return losses
 
     def _state(self) -> dict:
         return {

@@ -84,6 +84,7 @@ _LEDGER = (
     Seeds("presence kinds", range(610_000, 615_000), "judge/calibrate_presence.py: how images of each kind look"),
     Seeds("presence tried out", range(620_000, 620_150), "spent: looked at while the test of presence was designed"),
     Seeds("presence held out", range(621_000, 625_000), "measure/presence.py: is the target there, and could it be?"),
+    Seeds("ways held out", range(640_000, 640_200), "measure/ways.py: the default beside the paper's way"),
     # Models learn from these.
     Seeds("training", range(1_000_000, 1_004_000), "clip/train.py and sam/train.py: the shipped models"),
     Seeds(

@@ -14,7 +14,7 @@ from medclipsam_utils import TASKS
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.plots import show_image
-from medclipsam_utils.settings import SETTINGS
+from medclipsam_utils.settings import PAPERS_WAY
 from medclipsam_utils.visual_prompts import box_of, predict_mask
 
 from ..data.cases import target_cases
@@ -30,7 +30,7 @@ def draw(seed: int = SEEDS["judge"].seeds.start) -> Figure:
     figure = Figure(figsize=(7.4, 8.2), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 1 + len(TITLES)), TASKS, strict=True):
         (case,) = target_cases(task, [seed])
-        settings = SETTINGS["tiny"][task]
+        settings = PAPERS_WAY["tiny"][task]
         texts = text_features(clip, task, settings)
         predictor.set_image(case.image)
         found = predict_mask(predictor, [box_of(part) for part in case.parts])

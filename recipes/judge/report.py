@@ -27,7 +27,7 @@ from segment_anything import SamPredictor
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
-from medclipsam_utils.settings import Settings, settings_for
+from medclipsam_utils.settings import PAPERS_WAY, Settings, settings_for
 
 from ..data.cases import Case, real_cases, simulated_cases, with_target
 from ..data.seeds import SEEDS
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clip, predictor = load_clip(options.clip), load_sam(options.sam)
     with _mapping(options.processes) as run:
         simulated = evaluate_simulated(clip, predictor, range(options.first_seed, end), run)
-    settings = {task: settings_for(clip, TASKS[task]) for task in TASKS}
+    settings = {task: settings_for(clip, TASKS[task], PAPERS_WAY) for task in TASKS}
     results = {
         "models": {"clip": options.clip, "sam": options.sam},
         "data": "simulated images of medclipsam_utils.simulate",
@@ -241,7 +241,7 @@ def _mapping(processes: int) -> Iterator[Callable[..., Iterable]]:
 
 def _measure_masks(clip: Clip, predictor: SamPredictor, task: str, cases: Sequence[Case]) -> tuple[Measured, Measured]:
     """Measure SAM and saliency on cases of one task: for each the rows, one per case, and their summary."""
-    settings = settings_for(clip, TASKS[task])
+    settings = settings_for(clip, TASKS[task], PAPERS_WAY)
     sam = _counted(score_sam(predictor, cases), f"{task}: SAM", len(cases))
     maps = _counted(score_saliency(clip, predictor, task, cases, settings), f"{task}: saliency", len(cases))
     return (sam, summarise_sam(sam)), (maps, summarise_saliency(maps, settings))

@@ -22,10 +22,10 @@ from medclipsam_utils.pipeline import Question, Segmentation, saliency_maps, seg
 from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.saliency import coverage, mean_features, points_at
 from medclipsam_utils.settings import M2IB, Settings
-from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
+from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask, predict_zoomed
 
 from ..data.cases import Case
-from .sam import fill_boxes, segment_zoomed
+from .sam import fill_boxes
 from .tables import column, compare, show, show_difference, summarise, table
 from .wordless_rule import largest_dark_spots
 
@@ -154,5 +154,5 @@ def _score(
         row[_after_sam(margin)] = dice(segment_from_mask(predictor, answer.coarse, count, margin), case.mask)
     row["rule"] = dice(rule, case.mask)
     row["SAM on rule"] = dice(segment_from_mask(predictor, rule, count, margin=0.0), case.mask)
-    row["pipeline, zoomed"] = dice(segment_zoomed(predictor, case.image, answer.boxes), case.mask)
+    row["pipeline, zoomed"] = dice(predict_zoomed(predictor, case.image, answer.boxes), case.mask)
     return row

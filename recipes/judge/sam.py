@@ -13,7 +13,7 @@ import numpy as np
 from segment_anything import SamPredictor
 
 from medclipsam_utils.metrics import dice
-from medclipsam_utils.visual_prompts import box_of, predict_mask
+from medclipsam_utils.visual_prompts import box_of, predict_mask, predict_zoomed
 
 from ..data.cases import Case
 from ..data.prompts import points_in
@@ -21,8 +21,6 @@ from .tables import column, compare, show, show_difference, summarise, table
 
 TRUE_BOX, MOVED, OUTWARD = "true box", "box, sides ± 10 %", "box, sides out 0–30 %"
 ZOOMED = "true box, zoomed"
-VIEW = 2.0  # side of the zoomed view, in longer sides of the box
-SMALLEST_VIEW = 64  # pixels: below it there is nothing but blur to zoom in on
 BOX_KINDS = {TRUE_BOX: (0.0, 0.0), MOVED: (-0.1, 0.1), OUTWARD: (0.0, 0.3)}
 POINT_KINDS = {"1 point": 1, "10 points": 10}
 FILLED = "filled "
@@ -51,31 +49,6 @@ def sam_table(summaries: dict[str, dict[str, Any]]) -> str:
         rows.append([f"{name} − {FILLED}{TRUE_BOX}", *gains])
     rows.append(["images", *(summaries[task][TRUE_BOX]["n"] for task in tasks)])
     return table(["prompt", *tasks], rows)
-
-
-def segment_zoomed(predictor: SamPredictor, image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """Unite SAM's masks for boxes, each on a view of its own, to bool [H, W]; no box gives an empty mask.
-
-    A view is a square of the image, at most the whole, with the box in its middle as far as it is not at the edge.
-    The small SAM has one number of features for 8 × 8 pixels: what is small is seen better from near. The predictor
-    keeps the last view.
-    """
-    found = np.zeros(image.shape[:2], dtype=bool)
-    for box in boxes:
-        rows, columns = view_around(box, image.shape[:2])
-        predictor.set_image(image[rows, columns])
-        inside = box - np.array([columns.start, rows.start] * 2)
-        found[rows, columns] |= predictor.predict(box=inside, multimask_output=False)[0][0]
-    return found
-
-
-def view_around(box: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Find rows and columns of the square view around a box (x0, y0, x1, y1), cut to the image if that is smaller."""
-    side = max(SMALLEST_VIEW, round(VIEW * float(max(box[2] - box[0], box[3] - box[1]))))
-    middle = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
-    starts = [round(max(0.0, min(m - side / 2, size - side))) for m, size in zip(middle, shape, strict=True)]
-    rows, columns = (slice(start, min(start + side, size)) for start, size in zip(starts, shape, strict=True))
-    return rows, columns
 
 
 def segment_points(predictor: SamPredictor, points_of_parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -124,5 +97,5 @@ def _score(predictor: SamPredictor, case: Case, rng: np.random.Generator) -> dic
     for name, count in POINT_KINDS.items():
         points = [points_in(part, count, rng) for part in case.parts]
         row[name] = dice(segment_points(predictor, points), case.mask)
-    row[ZOOMED] = dice(segment_zoomed(predictor, case.image, boxes), case.mask)
+    row[ZOOMED] = dice(predict_zoomed(predictor, case.image, np.stack(boxes)), case.mask)
     return row

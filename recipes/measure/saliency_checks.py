@@ -40,7 +40,7 @@ from medclipsam_utils.saliency import (
     randomisation,
     specificity,
 )
-from medclipsam_utils.settings import CHANNELS, M2IB, SETTINGS, Settings, settings_grid, tune
+from medclipsam_utils.settings import CHANNELS, M2IB, PAPERS_WAY, Settings, settings_grid, tune
 from medclipsam_utils.simulate import FINDINGS, simulate
 
 from ..data.cases import Case, target_cases
@@ -93,7 +93,7 @@ SINGLE: dict[str, Method] = {
 
 def ladder(task: str) -> dict[str, Settings]:
     """List the steps from M2IB as published to the settings of the small CLIP, one change at a time."""
-    goal = SETTINGS[MODEL][task]
+    goal = PAPERS_WAY[MODEL][task]
     made = goal.saliency
     steps = [PUBLISHED]
     for change in (
@@ -109,7 +109,7 @@ def ladder(task: str) -> dict[str, Settings]:
 
 def on_views(method: Method, task: str) -> Method:
     """Take another method on moved views where the settings of the task use them."""
-    return moved_views(method) if SETTINGS[MODEL][task].saliency.views else method
+    return moved_views(method) if PAPERS_WAY[MODEL][task].saliency.views else method
 
 
 def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.ndarray]:
@@ -120,7 +120,7 @@ def centre(clip: Clip, images: Sequence[np.ndarray], text: object) -> list[np.nd
 def methods(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
     cases = held_out(task, sizes, sizes.held_out)
-    goal, base, known = SETTINGS[MODEL][task], load_clip(WITHOUT_REGIONS), TASKS[task]
+    goal, base, known = PAPERS_WAY[MODEL][task], load_clip(WITHOUT_REGIONS), TASKS[task]
     right, found = goal.text_features(clip, known), {}
     for name, step in ladder(task).items():
         few = cases if step.saliency.layer == goal.saliency.layer else cases[: sizes.slow]
@@ -137,7 +137,7 @@ def methods(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    cases, settings = held_out(task, sizes, sizes.held_out), SETTINGS[MODEL][task]
+    cases, settings = held_out(task, sizes, sizes.held_out), PAPERS_WAY[MODEL][task]
     asked = {
         "right": settings.text_features(clip, TASKS[task]),
         "other organ": settings.text_features(clip, TASKS[OTHER_TASK[task]]),
@@ -164,7 +164,7 @@ def prompts(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def forgetting(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    cases, settings = held_out(task, sizes, sizes.forgetting), SETTINGS[MODEL][task]
+    cases, settings = held_out(task, sizes, sizes.forgetting), PAPERS_WAY[MODEL][task]
     compared = {"M2IB": replace(settings.saliency, views=False).method, **SINGLE}
     del compared["gScoreCAM"]  # much slower
     images, text = [case.image for case in cases], settings.text_features(clip, TASKS[task])
@@ -195,7 +195,7 @@ def presence(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def tuning(task: str, sizes: Sizes) -> dict[str, Any]:
     clip = load_clip(MODEL)
-    chosen = SETTINGS[MODEL][task]
+    chosen = PAPERS_WAY[MODEL][task]
     grid = settings_grid(
         [chosen.prompts], sizes.layers, sizes.betas, sizes.variances, against_absent=chosen.against_absent,
         samples=chosen.saliency.samples, standardize=True,
@@ -225,7 +225,7 @@ def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int 
     """Measure all parts that are not done yet, and write the results."""
     found = measure(PARTS, sizes, work, processes)
     about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, **machine()}
-    settings = {task: asdict(SETTINGS[MODEL][task]) for task in TASKS}
+    settings = {task: asdict(PAPERS_WAY[MODEL][task]) for task in TASKS}
     path = results or work / "saliency_checks.json"
     write_json(path, {**about, "settings": settings, **found}, indent=None)
     print(f"wrote {path}", flush=True)

@@ -19,6 +19,7 @@ from typing import Any
 from medclipsam_utils import Segmenter, dice, simulate
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
+from medclipsam_utils.settings import PAPERS_WAY
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.weak import EnsemblePrediction, make_pseudo_labels
 from medclipsam_utils.weak.nnunet import NNUNetConfig, export_dataset, plan, predict, train
@@ -35,7 +36,7 @@ def run(
     work: Path, training: range = TRAINING, held_out: range = HELD_OUT, config: NNUNetConfig = CONFIG
 ) -> dict[str, Any]:
     """Label, export, plan, train, predict, judge."""
-    segmenter, seconds = Segmenter(load_clip("tiny"), load_sam("tiny")), {}
+    segmenter, seconds = Segmenter(load_clip("tiny"), load_sam("tiny"), PAPERS_WAY["tiny"]), {}
     samples, test = ([_case(seed) for seed in seeds] for seeds in (training, held_out))
     labels = make_pseudo_labels(segmenter, [s.image for s in samples], task=TASK, progress=False)
     chosen = labels.trusted()

@@ -29,6 +29,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, shift
 from medclipsam_utils import Segmenter, dice, nsd
 from medclipsam_utils.models import load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
+from medclipsam_utils.settings import PAPERS_WAY
 from medclipsam_utils.weak import (
     EnsemblePrediction,
     TrainingConfig,
@@ -224,7 +225,7 @@ def _training_set(task: str, first: int, count: int) -> tuple[list[np.ndarray], 
 
 
 def _segmenter() -> Segmenter:
-    return Segmenter(load_clip(MODEL), load_sam(MODEL))
+    return Segmenter(load_clip(MODEL), load_sam(MODEL), PAPERS_WAY[MODEL])
 
 
 def _file(sizes: Sizes, name: str) -> Path:

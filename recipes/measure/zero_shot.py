@@ -29,7 +29,7 @@ from medclipsam_utils.models import embed, load_clip, load_sam
 from medclipsam_utils.postprocess import binarize, components
 from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import points_at
-from medclipsam_utils.settings import CHANNELS, SETTINGS, ClassActivation, Settings, first_version, saliency_for
+from medclipsam_utils.settings import CHANNELS, PAPERS_WAY, ClassActivation, Settings, first_version, saliency_for
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_mask, predict_mask
@@ -75,8 +75,8 @@ def held_out(task: str, sizes: Sizes) -> list[Case]:
 
 def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
     """Measure what each stage adds, in the order of the paper's ablation, and what is no part of the method."""
-    cases, settings, sam, scores = held_out(task, sizes), SETTINGS[MODEL][task], load_sam(MODEL), Scores()
-    before = saliency_for(load_clip(CAPTIONS_ONLY), [case.image for case in cases], task)
+    cases, settings, sam, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], load_sam(MODEL), Scores()
+    before = saliency_for(load_clip(CAPTIONS_ONLY), [case.image for case in cases], task, table=PAPERS_WAY)
     answers = _segment(MODEL, settings, task, cases)
     for case, untuned, answer in zip(cases, before, answers, strict=True):
         rule = largest_dark_spots(case.image, TASKS[task].n_structures)
@@ -103,7 +103,7 @@ def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
     """Send each method through the same later stages, with both CLIPs; and the first version of the whole."""
-    cases, settings, scores = held_out(task, sizes), SETTINGS[MODEL][task], Scores()
+    cases, settings, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], Scores()
     cams = {
         "gScoreCAM": ClassActivation(channels=CHANNELS[MODEL], views=settings.saliency.views),
         "GradCAM": ClassActivation("grad_cam", views=settings.saliency.views),
@@ -121,7 +121,7 @@ def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
 
 def text_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
     """Ask with each kind, as one sentence and as an ensemble, for all images alike; and with P3 of the right class."""
-    cases, settings, scores = held_out(task, sizes), SETTINGS[MODEL][task], Scores()
+    cases, settings, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], Scores()
     prompts = TASKS[task].prompts
     asked = {kind: prompts[kind][:1] for kind in PROMPT_KINDS}
     asked |= {f"{kind}, ensemble": prompts[kind] for kind in PROMPT_KINDS if len(prompts[kind]) > 1}
@@ -144,7 +144,7 @@ def asking(task: str, sentences: Sequence[str]) -> Task:
 
 def visual_prompts(task: str, sizes: Sizes) -> dict[str, Any]:
     """Ask SAM in several ways from the same coarse masks, and combine its three answers in several ways."""
-    cases, settings, sam, scores = held_out(task, sizes), SETTINGS[MODEL][task], load_sam(MODEL), Scores()
+    cases, settings, sam, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], load_sam(MODEL), Scores()
     for case, answer in zip(cases, _segment(MODEL, settings, task, cases), strict=True):
         parts = components(answer.coarse)
         inside, anywhere = (
@@ -172,7 +172,7 @@ def absent_targets(task: str, sizes: Sizes) -> dict[str, Any]:
     normal = [simulate(task, seed, finding=without) for seed in seeds]
     scores, reported = Scores(), {}
     for name, cases in (("with", held_out(task, sizes)), ("without", normal)):
-        answers = _segment(MODEL, SETTINGS[MODEL][task], task, cases)
+        answers = _segment(MODEL, PAPERS_WAY[MODEL][task], task, cases)
         for case, answer in zip(cases, answers, strict=True):
             scores.add(f"{name}, always answered", answer.mask, case.mask)
             scores.add(f"{name}, answered if present", answer.mask & (answer.present is True), case.mask)

@@ -20,6 +20,7 @@ from segment_anything.modeling import Sam
 from torch.nn import functional as F
 
 from ..data.prompts import ONE_POINT, Prompts
+from ..training.precision import computing
 from .examples import Example
 
 WEIGHT_OF_THREE = 0.4  # beside the first mask, for prompts that leave no doubt; 1 for a single point
@@ -87,7 +88,7 @@ def batch_loss(sam: Sam, examples: list[Example], shrink: int = 1) -> tuple[torc
     With ``shrink`` 2 the model sees the images at 128 × 128 pixels, and all it does costs a quarter.
     """
     pixels = F.avg_pool2d(torch.from_numpy(np.stack([e.pixels for e in examples])), shrink)  # [B, S, S]
-    with torch.autocast("cpu", torch.bfloat16):
+    with computing():
         embeddings = embed(sam, pixels)
         decoded = [decode(sam, embeddings[i : i + 1], e.prompts) for i, e in enumerate(examples)]
     logits = torch.cat([masks for masks, _ in decoded]).float()  # [N, 4, S/2, S/2], N = B · K

@@ -17,10 +17,10 @@ from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, l
 from medclipsam_utils.pipeline import Segmenter, UnknownTargetWarning, segment
 from medclipsam_utils.postprocess import binarize, component_at, dense_crf, largest_components
 from medclipsam_utils.saliency import gscore_cam, mean_features
-from medclipsam_utils.settings import ANY, CHANNELS, M2IB, SETTINGS, Settings, first_version, saliency_for
+from medclipsam_utils.settings import ANY, CHANNELS, M2IB, PAPERS_WAY, SETTINGS, Settings, first_version, saliency_for
 from medclipsam_utils.simulate import FINDINGS, simulate
 from medclipsam_utils.tasks import TASKS, Task
-from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask
+from medclipsam_utils.visual_prompts import boxes_from_mask, predict_mask, predict_zoomed
 
 CHEAP = Settings(M2IB(layer=5, beta=0.1, samples=1, standardize=True), ("P0",))
 
@@ -28,6 +28,11 @@ CHEAP = Settings(M2IB(layer=5, beta=0.1, samples=1, standardize=True), ("P0",))
 @pytest.fixture(scope="module")
 def segmenter():
     return Segmenter(load_clip("tiny"), load_sam("tiny"))
+
+
+@pytest.fixture(scope="module")
+def by_paper(segmenter):
+    return Segmenter(segmenter.clip, segmenter.sam, PAPERS_WAY["tiny"])
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +44,27 @@ def test_is_the_stages_one_after_the_other(segmenter, sample):
     found = segmenter.segment(sample.image, task="brain_mri")
     config = SETTINGS["tiny"]["brain_mri"]
     (saliency,) = saliency_for(segmenter.clip, sample.image, "brain_mri")
-    high = binarize(saliency, clusters=config.clusters)
+    high = saliency >= config.threshold
     coarse = component_at(high, *np.unravel_index(saliency.argmax(), high.shape))
-    boxes = boxes_from_mask(coarse, margin=config.margin)
-    segmenter.sam.set_image(sample.image)
-    mask = predict_mask(segmenter.sam, boxes)
+    boxes = boxes_from_mask(coarse)
+    mask = predict_zoomed(segmenter.sam, sample.image, boxes)
     for one, other in ((found.saliency, saliency), (found.coarse, coarse), (found.boxes, boxes), (found.mask, mask)):
         assert np.array_equal(one, other)
     assert found.task == "brain_mri" and found.text == "brain tumour" and found.points == ()
     assert dice(found.mask, sample.mask) > 0.5
+
+
+def test_the_papers_way_is_m2ib_kmeans_and_sam(by_paper, sample):
+    found = by_paper.segment(sample.image, task="brain_mri")
+    config = PAPERS_WAY["tiny"]["brain_mri"]
+    (saliency,) = saliency_for(by_paper.clip, sample.image, "brain_mri", table=PAPERS_WAY)
+    high = binarize(saliency, clusters=config.clusters)
+    coarse = component_at(high, *np.unravel_index(saliency.argmax(), high.shape))
+    by_paper.sam.set_image(sample.image)
+    mask = predict_mask(by_paper.sam, boxes_from_mask(coarse, margin=config.margin))
+    assert isinstance(config.saliency, M2IB)
+    for one, other in ((found.saliency, saliency), (found.coarse, coarse), (found.mask, mask)):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("text", [None, "lungs", ("lungs", "chest CT of the lungs")])
@@ -126,7 +143,7 @@ def test_a_target_in_words_that_the_model_does_not_know(segmenter, sample):
 def test_two_lungs_are_the_largest_components_and_have_a_box_each(segmenter):
     sample = simulate("lung_ct", 35, finding="clear")
     found = segmenter.segment(sample.image, "lungs")
-    high = binarize(found.saliency, clusters=SETTINGS["tiny"]["lung_ct"].clusters)
+    high = found.saliency >= SETTINGS["tiny"]["lung_ct"].threshold
     assert np.array_equal(found.coarse, largest_components(high, 2, 0.1))
     assert 1 <= len(found.boxes) <= 2 and dice(found.mask, sample.mask) > 0.8
 
@@ -141,7 +158,7 @@ def test_every_setting_acts(sample):
     changes = {
         "saliency": M2IB(layer=5, beta=0.1, samples=1), "prompts": ("P2",), "against_absent": True, "n_structures": 2,
         "binarize": "otsu", "clusters": 4,
-        "visual_prompt": "point", "margin": 0.3, "vote": "average",
+        "visual_prompt": "point", "margin": 0.3, "vote": "average", "zoom": True,
     }  # fmt: skip
     for name, value in changes.items():
         other = segment(**{name: value})
@@ -153,10 +170,12 @@ def test_every_setting_acts(sample):
     assert len(by_points.boxes) == 0 and len(by_points.points[0].xy) == 3
     with pytest.raises(ValueError, match=r"alpha is 0\.001 with 100 images without the target"):
         segment(alpha=0.001)
+    cut = [segment(binarize="threshold", threshold=value).coarse.sum() for value in (0.3, 0.9)]
+    assert cut[0] > cut[1] > 0
     many = segment(n_structures=9, min_component_fraction=0.0)
     assert many.coarse.sum() >= segment(n_structures=9, min_component_fraction=0.9).coarse.sum()
     untested = {field.name for field in dataclasses.fields(Settings)} - set(changes)
-    assert untested == {"min_component_fraction", "n_points", "alpha", "empty_if_absent"}
+    assert untested == {"threshold", "min_component_fraction", "n_points", "alpha", "empty_if_absent"}
 
 
 def test_alpha_is_the_border_of_what_is_reported():
@@ -189,7 +208,8 @@ def test_several_images_are_answered_as_each_alone(segmenter):
     assert len({found.task for found in together}) > 1
 
 
-def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, monkeypatch):
+def test_several_targets_share_one_embedding_of_the_image(by_paper, sample, monkeypatch):
+    segmenter = by_paper
     texts = ["brain tumour", "lung", ["brain tumour", "a brain MRI showing a glioma"]]
     expected = [segmenter.segment(sample.image, text) for text in texts]
     embedded = []
@@ -206,7 +226,8 @@ def test_several_targets_share_one_embedding_of_the_image(segmenter, sample, mon
         segmenter.segment_targets(sample.image, "lungs")
 
 
-def test_an_image_stays_embedded_until_sam_sees_another(segmenter, sample, monkeypatch):
+def test_an_image_stays_embedded_until_sam_sees_another(by_paper, sample, monkeypatch):
+    segmenter = by_paper
     expected = segmenter.segment(sample.image, "brain tumour").mask
     own, embedded = segmenter.sam.set_image, []
     monkeypatch.setattr(segmenter.sam, "set_image", lambda image: embedded.append(1) or own(image))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +150,9 @@ class TestShrink:
             "breast_ultrasound": [], "brain_mri": [], "lung_xray": [], "lung_ct": [0, 2],
         }  # fmt: skip
 
+    def test_masks_that_are_not_to_be_seen_are_not_there(self):
+        assert shrink(self.images(True, False), with_masks=False).masks is None
+
     @pytest.mark.parametrize("present", [(False, True), (True, True), (True, False, False, False)])
     def test_images_that_are_no_pairs_are_refused(self, present):
         with pytest.raises(ValueError, match="pairs"):
@@ -180,6 +185,25 @@ class TestBatches:
         assert kept.shape == (10, 128) and kept.min() >= 0 and kept.max() < GRID**2
         assert torch.equal(kept[0::2], kept[1::2]) and not torch.equal(kept[0], kept[2])
         assert (kept.diff(dim=1) > 0).all()
+
+    @pytest.mark.parametrize("sides", [1, 2, 4])
+    def test_without_masks_chance_decides_what_is_kept(self, squares, sides):
+        images = replace(squares, masks=None)
+        batch = draw_batch(images, PAIRS, 1.25, 0.5, np.random.default_rng(0), sides)
+        assert batch.kept.shape == (10, sides**2, 128 // sides**2) and batch.inside is batch.outside is None
+        assert torch.equal(batch.kept[0::2], batch.kept[1::2])
+        for kept in batch.kept:
+            assert len(kept.flatten().unique()) == 128
+            for part in kept:  # lies in a rectangle, which may go on at the opposite edge
+                for places in (part // GRID, part % GRID):
+                    gaps = places.unique().diff(append=places.unique()[:1] + GRID)
+                    assert GRID - gaps.max() + 1 <= GRID // sides or sides == 1
+        assert draw_batch(images, PAIRS, 1.25, 1.0, np.random.default_rng(0), sides).kept is None
+
+    def test_without_masks_images_of_a_pair_differ_in_the_target_alone(self, squares):
+        pixels = draw_batch(replace(squares, masks=None), PAIRS, 1.25, 0.5, np.random.default_rng(0)).pixels
+        changed = (pixels[0::2] != pixels[1::2]).float().mean((1, 2, 3))
+        assert changed.min() > 0 and changed[:3].max() < 0.15  # tumours: a square of at most 28 pixels
 
     @pytest.mark.parametrize("seed", range(4))
     def test_every_patch_of_a_small_target_is_kept(self, squares, seed):

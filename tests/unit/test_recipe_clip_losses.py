@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
-from recipes.clip.losses import image_text_loss, region_text_loss
+from recipes.clip.losses import image_text_loss, pair_loss, region_text_loss, some_patch
 from recipes.clip.patches import patch_features
 from recipes.data.captions import FALSE, TRUE, UNKNOWN
 
@@ -48,6 +48,24 @@ class TestLosses:
                     terms[kind].append(math.log1p(math.exp(score)))
         expected = mean(terms["true"]) + 0.75 * mean(terms["hard"]) + 0.25 * mean(terms["easy"])
         assert image_text_loss(logits, self.VERDICT, self.SAME_ORGAN).item() == pytest.approx(expected, rel=1e-12)
+
+    def test_some_patch_is_a_mean_where_all_are_alike_and_a_maximum_where_one_stands_out(self):
+        alike, one = torch.full((1, 8, 1), 3.0), torch.zeros(1, 8, 1)
+        one[0, 5] = 30.0
+        assert some_patch(alike).item() == pytest.approx(3)
+        assert some_patch(one).item() == pytest.approx(30 - math.log(8), abs=1e-6)
+
+    def test_pair_loss_by_hand(self):
+        """Caption 0 is true of the first image alone, 1 of the second alone, 2 of both, 3 is of another organ."""
+        verdict = torch.tensor([[TRUE, FALSE, TRUE, TRUE], [FALSE, TRUE, TRUE, FALSE]])
+        same_organ = torch.tensor([[True, True, True, False]] * 2)
+        logits = torch.tensor([[2.0, 0.5, 9.0, 9.0], [1.0, 1.5, -9.0, 9.0]])
+        expected = math.log1p(math.exp(-1))  # both lead by 1
+        assert pair_loss(logits, verdict, same_organ).item() == pytest.approx(expected)
+        assert pair_loss(logits + torch.tensor([[5.0, -3, 0, 1]]), verdict, same_organ).item() == pytest.approx(
+            expected
+        )
+        assert pair_loss(logits, torch.full_like(verdict, UNKNOWN), same_organ).item() == 0
 
     def test_region_text_loss_is_the_plain_loop(self):
         logits = self.logits(2, 3, 3)

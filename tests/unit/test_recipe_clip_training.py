@@ -28,7 +28,7 @@ from recipes.training.optimizers import moving_average
 # Three seeds per task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-REGIONS, TUNED, BASE = (train.quick(train.STAGES[stage]) for stage in ("regions", "tuned", "base"))
+BASE, REGIONS, TUNED, PAIRS, WORDS = map(train.quick, train.STAGES.values())
 FIRST_SEEDS = (train.TRAINING, train.VALIDATION)
 
 
@@ -220,7 +220,6 @@ class TestRun:
         assert len(states) == 2 and torch.equal(*(state["region_bias"] for state in states))
         assert states[0]["region_bias"] != -5
 
-    @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
     def test_the_tuned_stage_goes_on_from_the_average_of_the_one_before(self, quick_run, tmp_path, data, monkeypatch):
         work = workplace(tmp_path / "tuned", data)
         settings = replace(TUNED, steps=2)
@@ -237,16 +236,28 @@ class TestRun:
             assert torch.equal(seen[0][name], weight), name
         assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
-    def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data):
+    def test_the_base_stage_learns_from_captions(self, tmp_path, data):
         settings = replace(BASE, steps=2, text_steps=1)
         weights = train.train(settings, workplace(tmp_path / "base", data))
         assert weights.name == "tiny_clip_base.safetensors"
-        clip = load_clip(weights)
-        assert clip.encode_text("a breast tumour").shape == (1, 128)
-        results = json.loads(weights.with_suffix(".json").read_text())
-        assert results["log"][-1]["region_text"] == 0 < results["log"][-1]["image_text"]
+        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
+        (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
+        assert set(last) == {"step", "image_text"} and last["image_text"] > 0
         state = torch.load(weights.with_suffix(".pt"), weights_only=True)
         assert state["region_bias"] == -5
+
+    def test_the_stages_of_captions_alone_read_no_mask(self, tmp_path, data, monkeypatch):
+        """Masks do not even reach the training."""
+        given, run = [], train.Trainer.run
+        monkeypatch.setattr(train.Trainer, "run", lambda *arguments: given.append(arguments[1]) or run(*arguments))
+        work = workplace(tmp_path / "words", data)
+        train.train(replace(PAIRS, steps=2, text_steps=1), work)
+        weights = train.train(replace(WORDS, steps=2), work)
+        assert [images.masks for images in given] == [None, None]
+        (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
+        assert set(last) == {"step", "image_text", "patch_text", "pairs"} and min(last.values()) > 0
+        first, second = (torch.load(work / f"tiny_clip_{stage}.pt", weights_only=True) for stage in ("pairs", "words"))
+        assert first["region_bias"] != -5 and second["region_bias"] != first["region_bias"]
 
 
 class TestRunFiles:

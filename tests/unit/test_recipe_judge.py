@@ -36,8 +36,6 @@ from recipes.judge.sam import (
     move_sides,
     score_sam,
     segment_points,
-    segment_zoomed,
-    view_around,
 )
 from recipes.judge.tables import compare, show, show_difference, summarise, summarise_statistic, table
 from recipes.judge.wordless_rule import largest_dark_spots
@@ -183,32 +181,6 @@ class TestSam:
         np.testing.assert_array_equal(segment_points(predictor, [np.zeros((1, 2))]), masks[1])
         np.testing.assert_array_equal(segment_points(predictor, [np.zeros((2, 2))]), masks[0])
         assert asked == [(1, [1], True), (2, [1, 1], False)]
-
-    def test_views_around_boxes_by_hand(self):
-        # A box of 40 × 20 pixels: a view of 80, around (120, 100); at the edge it is moved, not cut.
-        assert view_around(np.array([100, 90, 140, 110]), (256, 256)) == (slice(60, 140), slice(80, 160))
-        assert view_around(np.array([0, 236, 40, 256]), (256, 256)) == (slice(176, 256), slice(0, 80))
-        assert view_around(np.array([10, 10, 12, 12]), (256, 256)) == (slice(0, 64), slice(0, 64))  # not nearer
-        assert view_around(np.array([0, 0, 90, 50]), (60, 100)) == (slice(0, 60), slice(0, 100))  # nor beyond
-
-    def test_zoomed_masks_are_put_back_where_they_come_from(self):
-        class Filler:
-            """Fills the box that it is asked for, in the view that was set."""
-
-            def set_image(self, image):
-                self.view = image
-                self.shape = image.shape[:2]
-
-            def predict(self, box, multimask_output):
-                x0, y0, x1, y1 = box.astype(int)
-                assert (self.view[y0:y1, x0:x1] == 7).all()
-                return fill_boxes([box], self.shape)[None], np.array([1.0]), None
-
-        boxes = [np.array([5.0, 100, 17, 130]), np.array([180.0, 20, 250, 90])]
-        truth = fill_boxes(boxes, (200, 256))
-        image = np.where(truth[..., None], 7, 0).astype(np.uint8).repeat(3, axis=2)
-        np.testing.assert_array_equal(segment_zoomed(Filler(), image, boxes), truth)
-        assert not segment_zoomed(Filler(), image, []).any()
 
     def test_scores_are_the_same_each_time(self, models):
         predictor, cases = load_sam(models[1]), simulated_cases("lung_xray", [0])["clear"]

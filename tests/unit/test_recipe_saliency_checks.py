@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from medclipsam_utils.settings import M2IB, SETTINGS
+from medclipsam_utils.settings import M2IB, PAPERS_WAY
 from medclipsam_utils.tasks import TASKS
 from recipes.measure import parts
 from recipes.measure.parts import run_part
@@ -23,7 +23,7 @@ def test_the_ladder_leads_from_the_paper_to_the_preset(task):
     assert (
         steps["as published"] == PUBLISHED and not PUBLISHED.saliency.standardize and PUBLISHED.saliency.variance == 1
     )
-    assert steps["M2IB"] == replace(SETTINGS["tiny"][task], clusters=2, margin=0.0)
+    assert steps["M2IB"] == replace(PAPERS_WAY["tiny"][task], clusters=2, margin=0.0)
     flat = [{**asdict(step), **asdict(step.saliency)} for step in steps.values()]
     changed = [
         {name for name in old if name != "saliency" and old[name] != new[name]} for old, new in itertools.pairwise(flat)
@@ -57,5 +57,5 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     for way in ("with masks", "without"):
         trials = results["tuning"]["lung_ct"][way]["trials"]
         assert len(trials) == 2 and trials[0]["score"] >= trials[1]["score"]
-    assert M2IB(**results["settings"]["lung_ct"]["saliency"]) == SETTINGS["tiny"]["lung_ct"].saliency
+    assert M2IB(**results["settings"]["lung_ct"]["saliency"]) == PAPERS_WAY["tiny"]["lung_ct"].saliency
     assert results["sizes"]["held_out"] == 2

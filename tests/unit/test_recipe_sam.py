@@ -17,7 +17,6 @@ from recipes.training import optimizers
 MIRROR = np.array([[-1, 0, 0], [0, 1, 0]], dtype=np.float32)
 SAME = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 QUICK = train.quick(train.STAGES["coarse"])
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
 
 
 def rectangle(x0, y0, x1, y1, size=64):
@@ -207,7 +206,6 @@ class TestOptimizer:
         assert np.argmax(fractions) in (98, 99) and max(fractions) < 1
         assert fractions[500] == pytest.approx(0.505) and fractions[1000] == pytest.approx(0.01)
 
-    @needs_muon
     def test_every_weight_is_moved_by_one_of_the_two(self):
         sam = train.new_model(QUICK)
         before = {name: weight.detach().clone() for name, weight in sam.named_parameters()}
@@ -225,13 +223,28 @@ class TestOptimizer:
         lengths = torch.linalg.svdvals(matrix.detach()) / 0.01
         assert lengths.max() < 1.3 and lengths.median() > 0.6
 
-    def test_without_muon_it_says_what_to_install(self, monkeypatch):
-        monkeypatch.delattr(torch.optim, "Muon", raising=False)
-        with pytest.raises(RuntimeError, match=r"install torch 2\.9 or later"):
-            optimizers.muon_and_adamw(torch.nn.Linear(1, 1), 0.02, 1e-3, 0.01)
+    @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon to compare with")
+    @pytest.mark.parametrize("shape", [(6, 20), (20, 6)])
+    def test_muon_moves_as_that_of_torch_but_for_its_rounding(self, shape):
+        generator = torch.Generator().manual_seed(0)
+        start, gradients = torch.randn(shape, generator=generator), torch.randn(4, *shape, generator=generator)
+        moved = []
+        for make in (optimizers.Muon, torch.optim.Muon):
+            matrix = torch.nn.Parameter(start.clone())
+            optimizer = make([{"params": [matrix]}], weight_decay=0.1)
+            optimizer.param_groups[0]["lr"] = 0.05
+            for gradient in gradients:
+                matrix.grad = gradient.clone()
+                optimizer.step()
+            moved.append(matrix.detach() - start)
+        torch.testing.assert_close(*moved, rtol=0.05, atol=2e-3)
+
+    def test_muon_brings_singular_values_near_to_one(self):
+        found = optimizers.Muon.orthogonal(torch.randn(30, 12, generator=torch.Generator().manual_seed(1)))
+        values = torch.linalg.svdvals(found)
+        assert found.shape == (30, 12) and values.min() > 0.6 and values.max() < 1.3
 
 
-@needs_muon
 class TestTraining:
     def test_quick_run_writes_weights_and_results_and_the_loss_falls(self, tmp_path, data, images):
         train.main(["coarse", "--work", str(tmp_path), "--data", str(data), "--quick"])

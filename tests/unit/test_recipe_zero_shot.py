@@ -9,7 +9,7 @@ import pytest
 
 from medclipsam_utils import Segmenter, dice, load_clip, load_sam, nsd
 from medclipsam_utils.saliency import mean_features
-from medclipsam_utils.settings import SETTINGS, saliency_for
+from medclipsam_utils.settings import PAPERS_WAY, saliency_for
 from medclipsam_utils.tasks import TASKS
 from recipes.measure import parts
 from recipes.measure.parts import run_part
@@ -18,7 +18,7 @@ from recipes.measure.zero_shot import PARTS, QUICK, asking, evaluate, held_out
 
 def test_asking_with_other_words():
     clip, words = load_clip("tiny"), ["both lungs", "the left lung"]
-    asked = SETTINGS["tiny"]["lung_ct"].text_features(clip, asking("lung_ct", words))
+    asked = PAPERS_WAY["tiny"]["lung_ct"].text_features(clip, asking("lung_ct", words))
     assert np.allclose(asked, mean_features(clip, words), atol=1e-6)
 
 
@@ -32,7 +32,8 @@ def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert results["sizes"]["held_out"] == 2 and results["tolerance"] == 2
 
-    segmenter, cases = Segmenter(load_clip("tiny"), load_sam("tiny")), held_out("lung_ct", QUICK)
+    segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"), PAPERS_WAY["tiny"])
+    cases = held_out("lung_ct", QUICK)
     found = [segmenter.segment(case.image, task="lung_ct").mask for case in cases]
     expected = {
         "DSC": [dice(mask, case.mask) for mask, case in zip(found, cases, strict=True)],
@@ -45,7 +46,7 @@ def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
     for part, name in whole.items():
         for measure, values in expected.items():
             assert results[part]["lung_ct"]["scores"][name][measure] == pytest.approx(values, abs=2e-3), part
-    bare = [saliency_for(segmenter.clip, [case.image], "lung_ct")[0] >= 0.5 for case in cases]
+    bare = [saliency_for(segmenter.clip, c.image, "lung_ct", table=PAPERS_WAY)[0] >= 0.5 for c in cases]
     added = results["components_added"]["lung_ct"]
     assert added["scores"]["saliency"]["DSC"] == pytest.approx(
         [dice(mask, case.mask) for mask, case in zip(bare, cases, strict=True)], abs=2e-3

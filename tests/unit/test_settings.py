@@ -11,12 +11,22 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.models import load_clip
-from medclipsam_utils.saliency import best_dice, deletion_insertion, grad_cam, m2ib, mean_features, moved_views
+from medclipsam_utils.saliency import (
+    best_dice,
+    deletion_insertion,
+    grad_cam,
+    m2ib,
+    mean_features,
+    moved_views,
+    patch_text,
+)
 from medclipsam_utils.settings import (
     ANY,
     M2IB,
+    PAPERS_WAY,
     SETTINGS,
     ClassActivation,
+    PatchText,
     Settings,
     read_task,
     row_of,
@@ -85,7 +95,7 @@ class TestTable:
             Settings(CHEAP, against_absent=True).text_features(tiny, POLYP)
 
     def test_the_map_of_a_task(self, tiny, samples):
-        row = SETTINGS["tiny"]["lung_ct"]
+        row = PAPERS_WAY["tiny"]["lung_ct"]
         made = row.saliency
 
         def plain(clip, images, text):
@@ -93,9 +103,21 @@ class TestTable:
                         samples=made.samples, standardize=made.standardize)  # fmt: skip
 
         (expected,) = moved_views(plain)(tiny, [samples[0].image], row.text_features(tiny, TASKS["lung_ct"]))
-        assert np.array_equal(saliency_for(tiny, samples[0].image, "lung_ct"), [expected])
-        (asked,) = saliency_for(tiny, [samples[0].image], "lung_ct", "a brain tumour")
+        assert np.array_equal(saliency_for(tiny, samples[0].image, "lung_ct", table=PAPERS_WAY), [expected])
+        (asked,) = saliency_for(tiny, [samples[0].image], "lung_ct", "a brain tumour", PAPERS_WAY)
         assert np.abs(asked - expected).max() > 0.05
+
+    def test_the_default_map_of_a_task_is_that_of_patches_and_text(self, tiny, samples):
+        row = SETTINGS["tiny"]["lung_ct"]
+        text = row.text_features(tiny, TASKS["lung_ct"])
+        (expected,) = moved_views(patch_text)(tiny, [samples[0].image], text)
+        assert row.saliency == PatchText(views=True)
+        assert np.array_equal(saliency_for(tiny, samples[0].image, "lung_ct"), [expected])
+
+    @pytest.mark.parametrize("threshold", [0, -0.1, 1.1])
+    def test_a_cut_lies_above_0_and_not_above_the_peak(self, threshold):
+        with pytest.raises(ValueError, match="threshold is"):
+            Settings(PatchText(), threshold=threshold)
 
     def test_settings_follow_from_the_architecture(self, tiny):
         assert row_of(tiny) == row_of(load_clip("tiny-base")) == "tiny"

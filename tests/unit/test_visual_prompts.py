@@ -16,7 +16,9 @@ from medclipsam_utils.visual_prompts import (
     boxes_from_mask,
     points_from_mask,
     predict_mask,
+    predict_zoomed,
     staple,
+    view_around,
 )
 
 NUMBERS = (np.uint8, np.int8, np.int64, np.uint16, np.float16, np.float32, np.float64)
@@ -209,3 +211,68 @@ class TestPredict:
         assert found.dtype == bool and dice(found, sample.mask) > 0.8
         by_points = predict_mask(sam, points=[points_from_mask(sample.mask, 20)], vote=vote)
         assert by_points.any()
+
+
+class Filler:
+    """Fills the box that it is asked for, or that of the points, in the view that was set."""
+
+    is_image_set = False
+
+    def set_image(self, image):
+        self.view, self.original_size, self.is_image_set = image, image.shape[:2], True
+
+    def predict(self, point_coords, point_labels, box, multimask_output):
+        if box is None:
+            (x0, y0), (x1, y1) = point_coords.min(0).astype(int), point_coords.max(0).astype(int) + 1
+        else:
+            x0, y0, x1, y1 = box.astype(int)
+            assert point_coords is None or ((point_coords >= box[:2]).all() and (point_coords < box[2:]).all())
+        assert (self.view[y0:y1, x0:x1] == 7).all()
+        return rectangle(y0, x0, y1, x1, self.original_size)[None], np.array([1.0]), None
+
+
+class TestZoomed:
+    TRUTH = rectangle(100, 5, 130, 17, (200, 256)) | rectangle(20, 180, 90, 250, (200, 256))
+    IMAGE = np.where(TRUTH[..., None], 7, 0).astype(np.uint8).repeat(3, axis=2)
+
+    def test_views_by_hand(self):
+        # A box of 40 × 20 pixels: a view of 80, around (120, 100); at the edge it is moved, not cut.
+        assert view_around(np.array([100, 90, 140, 110]), (256, 256)) == (slice(60, 140), slice(80, 160))
+        assert view_around(np.array([0, 236, 40, 256]), (256, 256)) == (slice(176, 256), slice(0, 80))
+        assert view_around(np.array([10, 10, 12, 12]), (256, 256)) == (slice(0, 64), slice(0, 64))  # not nearer
+        assert view_around(np.array([0, 0, 90, 50]), (60, 100)) == (slice(0, 60), slice(0, 100))  # nor beyond
+
+    @pytest.mark.parametrize("kind", ["boxes", "points", "both"])
+    def test_masks_are_put_back_where_they_come_from(self, kind):
+        parts = [rectangle(100, 5, 130, 17, (200, 256)), rectangle(20, 180, 90, 250, (200, 256))]
+        boxes = np.stack([box_of(part) for part in parts]) if kind != "points" else None
+        points = [points_from_mask(part, part.sum(), where="random") for part in parts] if kind != "boxes" else None
+        found = predict_zoomed(Filler(), self.IMAGE, boxes, points)
+        np.testing.assert_array_equal(found, self.TRUTH)
+
+    def test_crumbs_are_left_out(self):
+        class Crumbling(Filler):
+            def predict(self, **asked):
+                masks, *others = super().predict(**asked)
+                masks[0, -1, -1] = masks[0, 0, -2] = True
+                return masks, *others
+
+        found = predict_zoomed(Crumbling(), self.IMAGE, boxes_from_mask(self.TRUTH))
+        np.testing.assert_array_equal(found, self.TRUTH)
+
+    def test_nothing_asked_gives_an_empty_mask(self):
+        assert not predict_zoomed(Filler(), self.IMAGE).any()
+        assert not predict_zoomed(Filler(), self.IMAGE, np.zeros((0, 4))).any()
+
+    def test_a_real_sam_sees_a_small_target_from_near(self):
+        """A speck of six pixels: the outline from near is nearer to it."""
+        rows, columns = np.mgrid[:256, :256]
+        truth = np.hypot(rows - 100, columns - 150) < 6
+        noise = np.random.default_rng(0).normal(0, 12, truth.shape)
+        image = np.clip(90 + 100 * truth + noise, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+        sam, box = load_sam("tiny"), box_of(truth)
+        sam.set_image(image)
+        from_afar = predict_mask(sam, box)
+        assert dice(predict_zoomed(sam, image, box), truth) > dice(from_afar, truth)
+        for vote in VOTES[1:]:
+            assert dice(predict_zoomed(sam, image, box, vote=vote), truth) > 0.5
