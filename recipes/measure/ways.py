@@ -47,7 +47,7 @@ class Sizes:
 
     first_held_out: int = SEEDS["ways held out"].seeds.start
     held_out: int = 200
-    sentences: int = 50
+    sentences: int = 40
 
 
 QUICK = Sizes(held_out=2, sentences=1)

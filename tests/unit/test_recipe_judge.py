@@ -335,7 +335,7 @@ class TestRun:
     CHEAP = Settings(M2IB(5, 0.1, samples=1), ("P0",), clusters=3, margin=0.1)
 
     def test_end_to_end(self, models, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(report, "settings_for", lambda clip, task: self.CHEAP)
+        monkeypatch.setattr(report, "settings_for", lambda clip, task, table: self.CHEAP)
         (case, other) = simulated_cases("brain_mri", [1, 2])["glioma"]
         for kind in ("images", "masks"):
             (tmp_path / "brain_mri" / kind).mkdir(parents=True)

@@ -19,7 +19,7 @@ from medclipsam_utils import TASKS, Segmenter, dice, load_clip, load_sam, simula
 from medclipsam_utils.images import MedicalImage
 from medclipsam_utils.postprocess import components
 from medclipsam_utils.saliency.towers import image_tower
-from medclipsam_utils.settings import SETTINGS
+from medclipsam_utils.settings import PAPERS_WAY
 from medclipsam_utils.visual_prompts import points_from_mask, predict_mask
 from medclipsam_utils.weak import (
     ClipUNet,
@@ -152,7 +152,7 @@ class TestPseudoLabels:
         assert np.array_equal(one.present, other.present)
 
     def test_agreement_is_that_of_box_and_points(self):
-        segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"))
+        segmenter = Segmenter(load_clip("tiny"), load_sam("tiny"), PAPERS_WAY["tiny"])
         images = [simulate("brain_mri", 31, finding=finding).image for finding in ("meningioma", "normal")]
         labels = make_pseudo_labels(segmenter, images, task="brain_mri", progress=False)
         found = segmenter.segment(images[0], task="brain_mri")
@@ -160,7 +160,7 @@ class TestPseudoLabels:
         assert dice(labels.masks[0], found.mask) > 0.99
         assert labels.agreement[0] == pytest.approx(dice(by_points, found.mask), abs=0.02)
         assert labels.present.tolist() == [True, False] and labels.trusted(1.0).tolist() == [0]
-        config = dataclasses.replace(SETTINGS["tiny"]["brain_mri"], visual_prompt="point")
+        config = dataclasses.replace(PAPERS_WAY["tiny"]["brain_mri"], visual_prompt="point")
         pointed = Segmenter(segmenter.clip, segmenter.sam, config)
         other = make_pseudo_labels(pointed, images[:1], task="brain_mri", progress=False)
         assert other.agreement[0] == pytest.approx(dice(other.masks[0], found.mask), abs=0.02)
