@@ -185,7 +185,8 @@ def predict_zoomed(
     """
     united = np.zeros(image.shape[:2], dtype=bool)
     for box, drawn in _questions(boxes, points):
-        around = box if box is not None else _box_around(drawn)
+        around = _box_around(drawn) if box is None and drawn is not None else box
+        assert around is not None, "a question has a box or points"
         rows, columns = view_around(around, image.shape[:2])
         corner = np.array([columns.start, rows.start], dtype=np.float32)
         predictor.set_image(np.ascontiguousarray(image[rows, columns]))
