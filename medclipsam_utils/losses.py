@@ -36,7 +36,8 @@ captions that are true of image i, its own among them, one switch decides what b
 ``"soft"``     they are left out of the sum, and pulled: −s_ii/τ becomes the mean over P_i of −s_ij/τ
 =============  ==================================================================================================
 
-The weights of a row then add up to the number of its negatives. A row without any says nothing, and does not count.
+The weights of a row then add up to the number of its negatives. A row without any says nothing, and does not count; a
+batch of such rows has the loss 0 and no gradient.
 
 A τ that is learned needs a lower bound. A decoupled loss of pairs that fit is close to −2/τ, which falls without end as
 τ goes to 0. CLIP therefore keeps its τ at 0.01 or above by clipping it between the steps, and so does this module.
@@ -140,7 +141,7 @@ class ContrastiveLoss(nn.Module):
 
         Raises:
             ValueError: the shapes differ or are not [B, D], there are fewer than 2 pairs, a feature is not finite,
-                groups are needed and missing or not [B], or all pairs are of one group.
+                or groups are needed and missing or not [B].
         """
         temperature: float | Tensor = self._given_temperature
         if self.log_temperature is not None:
@@ -165,6 +166,8 @@ class ContrastiveLoss(nn.Module):
         itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         true = itself if true is None else true  # (B, B)
         told = ~true.all(dim=1)  # rows with a negative, (B,)
+        if not told.any():
+            return 0.0 * positives.sum()
         logits, true, itself, positives = logits[told], true[told], itself[told], positives[told]
         negatives = logits.masked_fill(true, -torch.inf)  # (B, B)
         if beta:
@@ -349,7 +352,7 @@ def same_group(groups: Tensor | None, count: int) -> Tensor:
     """Compare the groups of all pairs of all ranks: bool [B, B].
 
     Raises:
-        ValueError: there are no groups, not one per pair, or all pairs are of the same one.
+        ValueError: there are no groups, or not one per pair.
     """
     if groups is None or groups.shape != (count,):
         given = "none" if groups is None else f"a tensor {tuple(groups.shape)}"
@@ -358,10 +361,7 @@ def same_group(groups: Tensor | None, count: int) -> Tensor:
         parts = [torch.empty_like(groups) for _ in range(get_world_size())]
         torch.distributed.all_gather(parts, groups)
         groups = torch.cat(parts)
-    true = groups[:, None] == groups
-    if true.all():
-        raise ValueError("all pairs are of one group: there is no negative")
-    return true
+    return groups[:, None] == groups
 
 
 def check_temperature(temperature: float) -> None:

@@ -40,18 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", choices=LOSSES, default="dhn-nce", help="%(default)s if not given")
     parser.add_argument("--temperature", type=float, default=0.6, help="τ of the loss; %(default)s")
     parser.add_argument("--learnable-temperature", action="store_true", help="train τ along")
-    parser.add_argument(
-        "--false-negatives",
-        choices=("pushed", "masked", "soft"),
-        default="pushed",
-        help="what becomes of other captions that are true of an image: pushed away as in the paper, masked, or soft "
-        "positives; %(default)s",
-    )
     parser.add_argument("--beta1", type=float, default=0.15, help="hardness, image to text; %(default)s")
     parser.add_argument("--beta2", type=float, default=0.15, help="hardness, text to image; %(default)s")
     from ..finetune.config import FROZEN, FinetuneConfig
+    from ..losses import FALSE_NEGATIVES
     from ..runs.precision import PRECISIONS
 
+    parser.add_argument(
+        "--false-negatives", choices=FALSE_NEGATIVES, default=FALSE_NEGATIVES[0],
+        help="what becomes of other captions that are true of an image: pushed away as in the paper, masked, or soft "
+        "positives; %(default)s",
+    )  # fmt: skip
     choices = {"precision": PRECISIONS, "freeze": FROZEN}
     types = {"micro_batch_size": int, "patience": int, "max_gradient_norm": float}
     for setting in fields(FinetuneConfig):

@@ -80,12 +80,14 @@ class SimulatedDataset(ItemDataset):
     def _group(self, sample: Sample) -> str:
         """Name the pairs whose captions are true of each other's images.
 
-        Captions that hold for the class in general (P0, P2) are true of every image of the task that shows the target,
-        or of every one that does not. Of the others only equal ones are known to be.
+        Descriptions of the class in general (P2) are true of every image of the task that shows the target, or of
+        every one that does not; but for "beside the heart" in CT, where a slice may lie above it. Bare names (P0) do
+        not say the modality: "lungs" are in X-rays and in CT slices. Of the others only equal ones are known to be.
         """
-        if self.caption_kind in ("P0", "P2"):
-            return f"{sample.task} {'with' if sample.mask.any() else 'without'} the target"
-        return sample.caption
+        if self.caption_kind not in ("P0", "P2"):
+            return sample.caption
+        subject = sample.task if self.caption_kind == "P2" else get_task(sample.task).target
+        return f"{subject}, {'present' if sample.mask.any() else 'absent'}"
 
 
 def _findings(task: str, findings: Sequence[str] | Mapping[str, Sequence[str]] | None) -> tuple[str | None, ...]:

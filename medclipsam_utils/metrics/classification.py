@@ -97,8 +97,8 @@ def auc_by_pair(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
 def negation_auc(
     with_target: ArrayLike | torch.Tensor,
     without_target: ArrayLike | torch.Tensor,
-    naming: ArrayLike | torch.Tensor,
-    denying: ArrayLike | torch.Tensor,
+    naming: np.ndarray | torch.Tensor,
+    denying: np.ndarray | torch.Tensor,
 ) -> float:
     """Tell how well a CLIP reads a denial: does "no tumour" fit the image without one better than the image with one?
 
@@ -121,15 +121,8 @@ def negation_auc(
     images = [unit_rows(name, f) for name, f in (("with_target", with_target), ("without_target", without_target))]
     if not all(len(part) for part in images):
         raise ValueError("there are no images with the target, or none without it: give one of each or more")
-    names, denies = (
-        unit_rows(name, features[None] if features.ndim == 1 else features)[0]
-        for name, features in (("naming", _array(naming)), ("denying", _array(denying)))
-    )
+    names, denies = (unit_rows(name, f[None])[0] for name, f in (("naming", naming), ("denying", denying)))
     if not images[0].shape[1] == images[1].shape[1] == len(names) == len(denies):
         raise ValueError("images and sentences have features of different length: encode all with the same model")
     present, absent = (part @ (denies - names) for part in images)
     return float(auc_by_pair(absent, present).mean())
-
-
-def _array(features: ArrayLike | torch.Tensor) -> np.ndarray:
-    return np.asarray(features.detach().cpu() if hasattr(features, "detach") else features, dtype=np.float64)

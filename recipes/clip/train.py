@@ -221,7 +221,7 @@ class Trainer:
         self.clip.train()
         tokens = self.tokenizer([caption.text for caption in batch.captions])
         losses = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
-        torch.stack([weight * losses[name] for name, weight in self.weights.items()]).sum().backward()
+        sum(weight * losses[name] for name, weight in self.weights.items()).backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
         self.optimizer.step(rate_fraction(self.step, settings.steps, settings.warm_up, settings.last_rate))
         self.average.update_parameters(self.clip)
@@ -241,11 +241,10 @@ class Trainer:
         each = scale * found.float() @ texts.float().T + self.region_bias  # (images, patches, captions)
         if "region_text" in self.weights:
             known = batch.verdict, batch.inside, batch.outside, batch.names_target
-            losses["region_text"] = region_text_loss(each, *known)
-        if "patch_text" in self.weights:
-            some = some_patch(each)
-            losses["patch_text"] = image_text_loss(some, batch.verdict, batch.same_organ)
-            losses["pairs"] = sum(pair_loss(part, batch.verdict, batch.same_organ) for part in (whole, some))
+            return losses | {"region_text": region_text_loss(each, *known)}
+        some = some_patch(each)
+        losses["patch_text"] = image_text_loss(some, batch.verdict, batch.same_organ)
+        losses["pairs"] = sum(pair_loss(part, batch.verdict, batch.same_organ) for part in (whole, some))
         return losses
 
     def _state(self) -> dict:

@@ -48,9 +48,13 @@ def simulated_cases(task: str, seeds: Sequence[int]) -> dict[str, list[Case]]:
 
 def target_cases(task: str, seeds: Sequence[int]) -> list[Case]:
     """Draw what :func:`with_target` takes of :func:`simulated_cases`, and leave out the others."""
+    return [_from_sample(sample) for sample in target_samples(task, seeds)]
+
+
+def target_samples(task: str, seeds: Sequence[int]) -> list[Sample]:
+    """Draw one sample per seed that shows the target, its finding in turn."""
     findings = FINDINGS[task][:-1]
-    drawn = (simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds))
-    return [_from_sample(sample) for sample in drawn]
+    return [simulate(task, seed, finding=findings[number % len(findings)]) for number, seed in enumerate(seeds)]
 
 
 def rotated(cases: dict[str, list[Case]], findings: Sequence[str]) -> list[Case]:

@@ -6,7 +6,7 @@ import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.runs.files import write_json
+
+from ..machine import machine
 
 Part = Callable[[str, Any], dict[str, Any]]
 
@@ -36,6 +38,13 @@ def measure(parts: Sequence[Part], sizes: Any, work: Path, processes: int = 1) -
             found[part.__name__][task] = json.loads(path.read_text(encoding="utf-8"))
             print(f"{part.__name__}, {task}: {path}", flush=True)
     return found
+
+
+def write_results(path: Path, about: Mapping[str, Any], found: Mapping[str, Any]) -> Path:
+    """Write what was measured, after what one must know about it, and say where; returns the path."""
+    write_json(path, {**about, **machine(), **found}, indent=None)
+    print(f"wrote {path}", flush=True)
+    return path
 
 
 def run_part(job: tuple[Part, str, Any, Path]) -> Path:

@@ -24,7 +24,6 @@ import numpy as np
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models import Clip, load_clip
-from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import (
     Method,
     attention_rollout,
@@ -46,8 +45,7 @@ from medclipsam_utils.simulate import FINDINGS, simulate
 from ..data.cases import Case, target_cases
 from ..data.seeds import SEEDS
 from ..judge.saliency import OTHER_TASK
-from ..machine import machine
-from .parts import measure, options_of, short
+from .parts import measure, options_of, short, write_results
 
 MODEL = "tiny"
 WITHOUT_REGIONS = "tiny-base"
@@ -223,13 +221,9 @@ PARTS = (methods, prompts, forgetting, presence, tuning)
 
 def check(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:
     """Measure all parts that are not done yet, and write the results."""
-    found = measure(PARTS, sizes, work, processes)
-    about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, **machine()}
     settings = {task: asdict(PAPERS_WAY[MODEL][task]) for task in TASKS}
-    path = results or work / "saliency_checks.json"
-    write_json(path, {**about, "settings": settings, **found}, indent=None)
-    print(f"wrote {path}", flush=True)
-    return path
+    about = {"model": MODEL, "sizes": asdict(sizes), "nonsense": NONSENSE, "settings": settings}
+    return write_results(results or work / "saliency_checks.json", about, measure(PARTS, sizes, work, processes))
 
 
 def main(arguments: list[str] | None = None) -> None:

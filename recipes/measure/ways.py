@@ -13,7 +13,6 @@ command goes on where an interrupted one stopped. ``--quick`` proves in a minute
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,15 +22,14 @@ import numpy as np
 
 from medclipsam_utils import TASKS, Segmenter
 from medclipsam_utils.models import load_clip, load_sam
-from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import points_at
 from medclipsam_utils.settings import PAPERS_WAY, SETTINGS
-from medclipsam_utils.simulate import FINDINGS, Sample, simulate
+from medclipsam_utils.simulate import FINDINGS, Sample
 from medclipsam_utils.simulate.captions import write_caption
 
+from ..data.cases import target_samples
 from ..data.seeds import SEEDS
-from ..machine import machine
-from .parts import measure, options_of
+from .parts import measure, options_of, write_results
 from .zero_shot import TOLERANCE, Scores
 
 MODEL = "tiny"
@@ -55,9 +53,7 @@ QUICK = Sizes(held_out=2, sentences=1)
 
 def held_out(task: str, sizes: Sizes, count: int) -> list[Sample]:
     """Draw images that show the target, each finding in turn."""
-    seeds = range(sizes.first_held_out, sizes.first_held_out + count)
-    findings = itertools.cycle(FINDINGS[task][:-1])
-    return [simulate(task, seed, finding=finding) for seed, finding in zip(seeds, findings, strict=False)]
+    return target_samples(task, range(sizes.first_held_out, sizes.first_held_out + count))
 
 
 def ways(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -116,12 +112,8 @@ PARTS = (ways, sentences)
 
 def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:
     """Measure all parts that are not done yet, and write the results."""
-    found = measure(PARTS, sizes, work, processes)
-    path = results or work / "ways.json"
-    about = {"model": MODEL, "sizes": asdict(sizes), "tolerance": TOLERANCE, **machine()}
-    write_json(path, {**about, **found}, indent=None)
-    print(f"wrote {path}", flush=True)
-    return path
+    about = {"model": MODEL, "sizes": asdict(sizes), "tolerance": TOLERANCE}
+    return write_results(results or work / "ways.json", about, measure(PARTS, sizes, work, processes))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,7 +27,6 @@ from medclipsam_utils import TASKS, Segmentation, Segmenter, Task, simulate
 from medclipsam_utils.metrics import dice, nsd
 from medclipsam_utils.models import embed, load_clip, load_sam
 from medclipsam_utils.postprocess import binarize, components
-from medclipsam_utils.runs.files import write_json
 from medclipsam_utils.saliency import points_at
 from medclipsam_utils.settings import CHANNELS, PAPERS_WAY, ClassActivation, Settings, first_version, saliency_for
 from medclipsam_utils.simulate import FINDINGS
@@ -38,8 +37,7 @@ from ..data.cases import Case, target_cases
 from ..data.seeds import SEEDS
 from ..judge.sam import fill_boxes
 from ..judge.wordless_rule import largest_dark_spots
-from ..machine import machine
-from .parts import measure, options_of
+from .parts import measure, options_of, write_results
 
 MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
 HALF = 0.5  # where the bare map is cut
@@ -185,12 +183,8 @@ PARTS = (components_added, saliency_methods, text_prompts, visual_prompts, absen
 
 def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:
     """Measure all parts that are not done yet, and write the results."""
-    found = measure(PARTS, sizes, work, processes)
-    path = results or work / "zero_shot.json"
-    about = {"model": MODEL, "sizes": asdict(sizes), "tolerance": TOLERANCE, **machine()}
-    write_json(path, {**about, **found}, indent=None)
-    print(f"wrote {path}", flush=True)
-    return path
+    about = {"model": MODEL, "sizes": asdict(sizes), "tolerance": TOLERANCE}
+    return write_results(results or work / "zero_shot.json", about, measure(PARTS, sizes, work, processes))
 
 
 def main(arguments: list[str] | None = None) -> None:

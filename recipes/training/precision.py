@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import torch
 
+from medclipsam_utils.runs.precision import computing_in
 
-def computing() -> AbstractContextManager:
+
+def computing() -> torch.autocast:
     """Compute in bfloat16 where the processor has instructions for it, which is faster; in float32 elsewhere."""
     fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+    return computing_in("bfloat16" if fast else "float32", "cpu")

@@ -76,8 +76,10 @@ def test_finetune_from_a_table_of_tabs(tmp_path, start, capsys):
 
 def test_finetune_from_simulated_pairs(tmp_path, start):
     command = ["finetune", "simulated", "--pairs", "16", "-o", str(tmp_path / "run"), "--clip", start]
-    assert cli.main([*command, "--epochs", "1", "--batch-size", "4", "--loss", "infonce"]) == 0
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["pairs"] == 12
+    command += ["--epochs", "1", "--batch-size", "4", "--loss", "infonce", "--false-negatives", "masked"]
+    assert cli.main(command) == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["pairs"] == 12 and "false_negatives='masked'" in run["loss"]
 
 
 def test_wrong_input_is_one_line_on_stderr(tmp_path, start, capsys):

@@ -217,6 +217,25 @@ def test_captions_of_one_kind_belong_to_the_same_images():
     assert all(torch.equal(one["image"], other["image"]) for one, other in zip(mixed, bare, strict=True))
 
 
+def test_pairs_whose_captions_are_true_of_each_others_images_are_a_group():
+    shown = {"lung_xray": ["clear", "abdomen"], "lung_ct": ["nodule", "abdomen"]}
+
+    def groups(kind):
+        items = list(SimulatedDataset(["lung_xray", "lung_ct"], [3, 4], 32, shown, caption_kind=kind))
+        names = {"lung_xray": "film", "lung_ct": "slice"}
+        kinds = [f"{names[item['task']]} {'without' if item['finding'] == 'abdomen' else 'with'}" for item in items]
+        return {group: {k for k, i in zip(kinds, items, strict=True) if i["group"] == group} for group in
+                dict.fromkeys(item["group"] for item in items)}, items  # fmt: skip
+
+    by_description, _ = groups("P2")  # says which modality it is
+    assert list(by_description.values()) == [{"film with"}, {"film without"}, {"slice with"}, {"slice without"}]
+    by_name, items = groups("P0")  # "lungs", whatever the modality
+    assert list(by_name.values()) == [{"film with", "slice with"}, {"film without", "slice without"}]
+    assert all((one["caption"] == two["caption"]) == (one["group"] == two["group"]) for one in items for two in items)
+    for kind in ("P1", "P3", None):
+        assert all(item["group"] == item["caption"] for item in groups(kind)[1])
+
+
 def test_findings_of_one_task_may_be_a_plain_list():
     findings = FINDINGS["breast_ultrasound"]
     dataset = SimulatedDataset("breast_ultrasound", [1], size=32, findings=findings)

@@ -458,10 +458,17 @@ class TestFalseNegatives:
         for wrong in (None, torch.zeros(2), torch.zeros(3, 1)):
             with pytest.raises(ValueError, match="needs the groups of its pairs"):
                 loss(images, texts, wrong)
-        with pytest.raises(ValueError, match="of one group"):
-            loss(images, texts, torch.zeros(3))
         with pytest.raises(ValueError, match="false_negatives is 'ignored'"):
             DHNNCELoss(false_negatives="ignored")
+
+    @pytest.mark.parametrize("way", ["masked", "soft"])
+    @pytest.mark.parametrize("loss", ALL_LOSSES)
+    def test_a_batch_of_one_group_says_nothing(self, loss, way):
+        """A long run may meet one by chance, and goes on."""
+        images, texts = (part.requires_grad_() for part in embeddings(3))
+        value = loss(false_negatives=way)(images, texts, torch.zeros(3))
+        value.backward()
+        assert value == 0 and images.grad.abs().max() == 0 == texts.grad.abs().max()
 
     def test_a_row_without_negatives_does_not_count(self):
         """Two of three pairs are true of everything: what remains is finite, and has a gradient."""
