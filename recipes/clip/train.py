@@ -1,10 +1,8 @@
 """Train the small CLIP from simulated images alone.
 
-    python -m recipes.clip.train base    --work FOLDER    # captions; masks choose which patches are kept
+    python -m recipes.clip.train base    --work FOLDER    # captions alone
     python -m recipes.clip.train regions --work FOLDER    # captions and simulated regions
     python -m recipes.clip.train tuned   --work FOLDER    # goes on from regions: what saliency needs
-    python -m recipes.clip.train pairs   --work FOLDER    # captions alone, of images that differ in the target
-    python -m recipes.clip.train words   --work FOLDER    # goes on from pairs, still with captions alone
 
 The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
 interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
@@ -29,14 +27,15 @@ from medclipsam_utils.models.words import WordTokenizer
 from medclipsam_utils.runs.checkpoints import Checkpoints
 from medclipsam_utils.runs.files import write_json
 
+from ..data.captions import UNKNOWN
 from ..data.images import load_images
 from ..data.seeds import SEEDS
 from ..machine import machine
 from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_fraction, start_from
 from ..training.precision import computing
 from ..training.stages import checkpoint_file, finished, weights_file
-from .batches import Batch, ClipImages, draw_batch, shrink
-from .losses import image_text_loss, pair_loss, region_text_loss, some_patch
+from .batches import GRID, Batch, ClipImages, draw_batch, shrink
+from .losses import any_patch, image_text_loss, pair_loss, region_text_loss
 from .patches import encode_patches, patch_features
 from .text import encode_captions, hide_words, pretrain_text, vocabulary
 from .validation import validate
@@ -53,9 +52,10 @@ class Settings:
     region_weight: float  # weight of the region-text loss; 0 is supervision by captions
     masks: bool = True  # whether masks choose which patches are kept; False reads images and captions and nothing else
     image_weight: float = 1.0  # weight of the loss of captions and whole images
-    patch_weight: float = 0.0  # weight of the same loss with the soft maximum over the patches
+    patch_weight: float = 0.0  # weight of the same loss for "any patch shows what the caption says"
     pair_weight: float = 0.0  # weight of the loss of counterfactual pairs, for whole images and for patches
-    sides: tuple[int, ...] = (1,)  # numbers of parts along a side of the image, of which each step draws one
+    patch_bias: float = -5.0  # first bias of the logits of patches
+    sides: int = 1  # parts along a side of the image, which the blocks see one by one until they see all patches
     starts_from: str | None = None  # the stage whose weights this one goes on from; random ones if None
     seed: int = 0  # seed of the weights and of every batch
     seeds_per_task: int = 4000  # each seed is two images, with and without the target
@@ -78,7 +78,12 @@ class Settings:
 
 
 STAGES = {
-    "base": Settings("base", steps=1500, region_weight=0.0),
+    "base": Settings(
+        "base", steps=3000, region_weight=0.0, masks=False,
+        image_weight=0.25, patch_weight=1.0, pair_weight=1.0, patch_bias=-6.0, sides=2, seeds_per_task=2000,
+        pairs_per_task={"breast_ultrasound": 10, "brain_mri": 12, "lung_xray": 3, "lung_ct": 3},
+        muon_rate=0.02, weight_decay=0.01, average=0.995, warm_up=50, whole_from=0.95,
+    ),
     "regions": Settings("regions", steps=4000, region_weight=1.0),
     "tuned": Settings(
         "tuned", steps=4200, region_weight=1.0, starts_from="regions",
@@ -86,18 +91,6 @@ STAGES = {
         pairs_per_task={"breast_ultrasound": 10, "brain_mri": 16, "lung_xray": 3, "lung_ct": 3},
         # Half of what is best from random weights: enough to leave where the first stage settled, and not to undo it.
         muon_rate=0.005, learning_rate=5e-4, weight_decay=0.01, warm_up=100,
-    ),
-    "pairs": Settings(
-        "pairs", steps=200, region_weight=0.0, masks=False,
-        image_weight=0.1, patch_weight=0.1, pair_weight=1.0, sides=(2,),
-        # Tumours alone: what tells an organ from another would drown the little that a tumour changes.
-        pairs_per_task={"breast_ultrasound": 12, "brain_mri": 14}, muon_rate=0.02, weight_decay=0.01, average=0.99,
-    ),
-    "words": Settings(
-        "words", steps=900, region_weight=0.0, masks=False,
-        image_weight=0.25, patch_weight=1.5, pair_weight=1.0, sides=(1, 2, 4), starts_from="pairs",
-        pairs_per_task={"breast_ultrasound": 9, "brain_mri": 11, "lung_xray": 4, "lung_ct": 4},
-        muon_rate=0.02, weight_decay=0.01, warm_up=100,
     ),
 }  # fmt: skip
 
@@ -158,7 +151,7 @@ class Trainer:
         self.step, self.seconds, self.log = 0, 0.0, []
         torch.manual_seed(settings.seed)  # the first weights
         self.clip = build_tiny_clip(tokenizer.vocabulary_size).to(memory_format=torch.channels_last)
-        self.region_bias = nn.Parameter(torch.tensor(-5.0))  # of patches, be they in a region or in the whole image
+        self.region_bias = nn.Parameter(torch.tensor(settings.patch_bias))  # of patches, in regions or anywhere
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # on a CPU the plain attention is twice as fast backwards
         self.average = moving_average(self.clip, settings.average)
@@ -216,8 +209,7 @@ class Trainer:
         done = self.step / settings.steps
         rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
         keep = settings.keep if done < settings.whole_from else 1.0
-        sides = int(rng.choice(settings.sides)) if len(settings.sides) > 1 else settings.sides[0]
-        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, sides)
+        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, settings.sides)
         self.clip.train()
         tokens = self.tokenizer([caption.text for caption in batch.captions])
         losses = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
@@ -242,9 +234,13 @@ class Trainer:
         if "region_text" in self.weights:
             known = batch.verdict, batch.inside, batch.outside, batch.names_target
             return losses | {"region_text": region_text_loss(each, *known)}
-        some = some_patch(each)
-        losses["patch_text"] = image_text_loss(some, batch.verdict, batch.same_organ)
-        losses["pairs"] = sum(pair_loss(part, batch.verdict, batch.same_organ) for part in (whole, some))
+        # Of a caption that denies the target no single patch is the evidence: what patches say of it is not asked.
+        affirmed = torch.tensor([caption.stated["present"] == "True" for caption in batch.captions])
+        verdict = batch.verdict.where(affirmed, torch.tensor(UNKNOWN, dtype=batch.verdict.dtype))
+        some = any_patch(each, GRID**2 / each.shape[1])
+        losses["patch_text"] = image_text_loss(some, verdict, batch.same_organ)
+        judged = (whole, batch.verdict), (some, verdict)
+        losses["pairs"] = sum(pair_loss(logits, known, batch.same_organ) for logits, known in judged)
         return losses
 
     def _state(self) -> dict:

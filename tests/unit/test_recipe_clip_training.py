@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -28,7 +29,7 @@ from recipes.training.optimizers import moving_average
 # Three seeds per task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-BASE, REGIONS, TUNED, PAIRS, WORDS = map(train.quick, train.STAGES.values())
+BASE, REGIONS, TUNED = map(train.quick, train.STAGES.values())
 FIRST_SEEDS = (train.TRAINING, train.VALIDATION)
 
 
@@ -40,6 +41,16 @@ def data(tmp_path_factory):
         for task in TASKS:
             simulated._draw_shard((folder, task, first, REGIONS.seeds_per_task))
     return folder
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_processes_that_draw_start_with_one_thread(monkeypatch, before):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if before:
+        monkeypatch.setenv("OMP_NUM_THREADS", before)
+    with simulated._one_thread():
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert os.environ.get("OMP_NUM_THREADS") == before
 
 
 @pytest.fixture(scope="module")
@@ -236,28 +247,32 @@ class TestRun:
             assert torch.equal(seen[0][name], weight), name
         assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
-    def test_the_base_stage_learns_from_captions(self, tmp_path, data):
-        settings = replace(BASE, steps=2, text_steps=1)
-        weights = train.train(settings, workplace(tmp_path / "base", data))
-        assert weights.name == "tiny_clip_base.safetensors"
-        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
-        (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
-        assert set(last) == {"step", "image_text"} and last["image_text"] > 0
-        state = torch.load(weights.with_suffix(".pt"), weights_only=True)
-        assert state["region_bias"] == -5
-
-    def test_the_stages_of_captions_alone_read_no_mask(self, tmp_path, data, monkeypatch):
+    def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data, monkeypatch):
         """Masks do not even reach the training."""
         given, run = [], train.Trainer.run
         monkeypatch.setattr(train.Trainer, "run", lambda *arguments: given.append(arguments[1]) or run(*arguments))
-        work = workplace(tmp_path / "words", data)
-        train.train(replace(PAIRS, steps=2, text_steps=1), work)
-        weights = train.train(replace(WORDS, steps=2), work)
-        assert [images.masks for images in given] == [None, None]
+        settings = replace(BASE, steps=2, text_steps=1, whole_from=0.5)
+        weights = train.train(settings, workplace(tmp_path / "base", data))
+        assert weights.name == "tiny_clip_base.safetensors"
+        assert [images.masks for images in given] == [None]
+        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
         (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
         assert set(last) == {"step", "image_text", "patch_text", "pairs"} and min(last.values()) > 0
-        first, second = (torch.load(work / f"tiny_clip_{stage}.pt", weights_only=True) for stage in ("pairs", "words"))
-        assert first["region_bias"] != -5 and second["region_bias"] != first["region_bias"]
+        assert torch.load(weights.with_suffix(".pt"), weights_only=True)["region_bias"] != settings.patch_bias
+
+    def test_patches_are_not_asked_about_captions_that_deny_the_target(self, tmp_path, data):
+        images = shrink(simulated.load_images(data, train.TRAINING, BASE.seeds_per_task), with_masks=False)
+        tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
+        trainer = train.Trainer(BASE, tokenizer, tmp_path)
+        batch = train.draw_batch(images, BASE.pairs_per_task, 1.0, 0.5, np.random.default_rng(0), 2)
+        tokens = tokenizer([caption.text for caption in batch.captions])
+        denied = torch.tensor([caption.stated["present"] == "False" for caption in batch.captions])
+        assert denied.any() and not denied.all()
+        before = trainer._losses(batch, tokens)
+        other = replace(batch, verdict=batch.verdict.where(~denied, -1 - batch.verdict))
+        after = trainer._losses(other, tokens)
+        assert torch.equal(before["patch_text"], after["patch_text"])
+        assert not torch.equal(before["image_text"], after["image_text"])
 
 
 class TestRunFiles:
