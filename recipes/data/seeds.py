@@ -73,8 +73,9 @@ _LEDGER = (
     # Settings are chosen on these, so nothing is reported of them as a result.
     Seeds(
         "validation", range(500_000, 501_000),
-        "clip/train.py and sam/train.py while they train, judge/choose_saliency.py for the settings of the maps, "
-        "measure/finetune_losses.py for the learning rate; each from the first seed on",
+        "clip/train.py and sam/train.py while they train, judge/choose_saliency.py and measure/families.py for the "
+        "settings of the maps and of what follows, measure/finetune_losses.py for the learning rate; each from the "
+        "first seed on",
     ),
     Seeds(
         "presence calibration", range(501_000, 501_100),
@@ -85,6 +86,8 @@ _LEDGER = (
     Seeds("presence tried out", range(620_000, 620_150), "spent: looked at while the test of presence was designed"),
     Seeds("presence held out", range(621_000, 625_000), "measure/presence.py: is the target there, and could it be?"),
     Seeds("ways held out", range(640_000, 640_200), "measure/ways.py: the default beside the paper's way"),
+    Seeds("families held out", range(641_000, 641_100), "measure/families.py: families of saliency on equal terms"),
+    Seeds("chain held out", range(642_000, 642_250), "measure/chain.py: what fine-tuning does to maps and masks"),
     # Models learn from these.
     Seeds("training", range(1_000_000, 1_004_000), "clip/train.py and sam/train.py: the shipped models"),
     Seeds(
@@ -93,7 +96,7 @@ _LEDGER = (
     ),
     Seeds("weak training", range(2_600_000, 2_602_000), "measure/weak_supervision.py: pseudo-labels, and noise"),
     Seeds("nnU-Net training", range(2_700_000, 2_700_060), "measure/weak_nnunet.py: pseudo-labels"),
-    Seeds("losses training", range(3_000_000, 3_001_000), "measure/finetune_losses.py: pairs of image and caption"),
+    Seeds("losses training", range(3_000_000, 3_001_000), "measure/finetune_losses.py and measure/chain.py: pairs"),
 )  # fmt: skip
 
 #: The ledger by name: ``SEEDS["training"].first(10)``.

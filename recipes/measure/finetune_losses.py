@@ -126,12 +126,12 @@ def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
     )  # fmt: skip
 
 
-def tokens_of(folder: Path, first: int, count: int) -> list[dict]:
-    """Give pairs whose images are what the frozen blocks say of them; computed once, then read from the folder."""
+def tokens_of(folder: Path, first: int, count: int, model: str = START) -> list[dict]:
+    """Give pairs whose images are what a model's frozen blocks say of them; computed once, read from then on."""
     dataset = SimulatedDataset(list(TASKS), range(first, first + count), caption_kind=CAPTION_KIND)
-    path = folder / f"pairs_{first}_{count}.pt"
+    path = folder / (f"pairs_{first}_{count}.pt" if model == START else f"pairs_of_{model}_{first}_{count}.pt")
     if not path.exists():
-        clip = FrozenBlocks(load_clip(START))
+        clip = FrozenBlocks(load_clip(model))
         tokens, captions = [], []
         began = time.monotonic()
         for index in range(len(dataset)):

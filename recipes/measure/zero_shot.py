@@ -102,19 +102,21 @@ def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
 def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
     """Send each method through the same later stages, with both CLIPs; and the first version of the whole."""
     cases, settings, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], Scores()
-    cams = {
-        "gScoreCAM": ClassActivation(channels=CHANNELS[MODEL], views=settings.saliency.views),
-        "GradCAM": ClassActivation("grad_cam", views=settings.saliency.views),
-    }
-    ways = {
-        "M2IB": settings,
-        **{name: replace(settings, saliency=saliency) for name, saliency in cams.items()},
-        "first version": first_version(settings, CHANNELS[MODEL]),
-    }
+    ways = {**with_each_method(settings), "first version": first_version(settings, CHANNELS[MODEL])}
     for model, suffix in ((CAPTIONS_ONLY, ", captions only"), (MODEL, "")):
         for name, changed in ways.items():
             _add(scores, name + suffix, cases, _segment(model, changed, task, cases))
     return {"scores": scores.by_name}
+
+
+def with_each_method(settings: Settings) -> dict[str, Settings]:
+    """Exchange the method of the map, and leave the views, the words and all that follows as they are."""
+    views = settings.saliency.views
+    cams = {
+        "gScoreCAM": ClassActivation(channels=CHANNELS[MODEL], views=views),
+        "GradCAM": ClassActivation("grad_cam", views=views),
+    }
+    return {"M2IB": settings, **{name: replace(settings, saliency=made) for name, made in cams.items()}}
 
 
 def text_prompts(task: str, sizes: Sizes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from medclipsam_utils.cli import finetune
 from recipes.clip import train as clip_training
 from recipes.data.seeds import _LEDGER, SEEDS
 from recipes.judge import report
-from recipes.measure import finetune_losses, saliency_checks, weak_supervision, zero_shot
+from recipes.measure import chain, families, finetune_losses, saliency_checks, ways, weak_supervision, zero_shot
 from recipes.sam import train as sam_training
 
 ROOT = Path(__file__).parents[2]
@@ -91,12 +91,20 @@ def test_presence_is_judged_on_seeds_that_its_design_has_not_seen():
         ("weak training", weak_supervision.Sizes().first_training, weak_supervision.Sizes().training),
         ("weak held out", weak_supervision.Sizes().first_held_out, weak_supervision.Sizes().held_out),
         ("weak validation", weak_supervision.Sizes().first_validation, weak_supervision.Sizes().validation),
-        *(("training", clip_training.TRAINING, stage.seeds_per_task) for stage in clip_training.STAGES.values()),
+        ("ways held out", ways.Sizes().first_held_out, ways.Sizes().held_out),
+        ("families held out", families.Sizes().first_held_out, families.Sizes().held_out),
+        ("chain held out", chain.Sizes().first_held_out, chain.Sizes().held_out),
+        ("losses training", chain.Sizes().first_training, chain.Sizes().training),
+        *(("training", clip_training.TRAINING, clip_training.STAGES[s].seeds_per_task) for s in ("regions", "tuned")),
         *(("training", sam_training.TRAINING, stage.seeds_per_task) for stage in sam_training.STAGES.values()),
     ],
 )
 def test_a_recipe_draws_the_whole_of_its_range_and_no_more(name, first, count):
     assert range(first, first + count) == SEEDS[name].seeds
+
+
+def test_captions_alone_are_learned_from_the_first_of_the_training_seeds():
+    assert len(SEEDS["training"].first(clip_training.STAGES["base"].seeds_per_task)) > 0
 
 
 def test_those_that_choose_share_the_validation_seeds():
