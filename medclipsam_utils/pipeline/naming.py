@@ -10,7 +10,8 @@ text is read as a radiologist's request would be, in three steps.
 3. A tumour lies where the text says. In the breast or the brain it is a known target; without a place it may be either;
    elsewhere ("liver tumour", "tumour in the lung") it is none.
 
-The sentences of a task itself always name its target, except the one that denies it.
+The sentences of a task itself always name its target, except the one that denies it. Of a text of several sentences
+the last ones may be about something else ("… The image is of good quality."), unless they deny the target.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def named_tasks(text: str | Sequence[str], own: Iterable[Task] = ()) -> list[Tas
     named = [task for task in others if sentences and all(_names_own(each, task) for each in sentences)]
     if named:
         return named
-    by_sentence = [set(_named(sentence)) for sentence in sentences]
+    by_sentence = [_named(sentence) for sentence in sentences]
     return [task for name, task in TASKS.items() if by_sentence and all(name in each for each in by_sentence)]
 
 
@@ -76,7 +77,28 @@ def _names_own(sentence: str, task: Task) -> bool:
     return bool(target) and target <= set(words) and not DENYING & set(words)
 
 
-def _named(sentence: str) -> Iterable[str]:
+def denies(text: str) -> bool:
+    """Tell whether the first sentence of a text says that something is not there, or leaves something out."""
+    return bool(DENYING & set(_words(_statements(text)[0])))
+
+
+def _statements(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text.strip())
+
+
+def _named(text: str) -> set[str]:
+    """Find the targets that a text names, by their tasks' names, leaving out last sentences about other things."""
+    statements = _statements(text)
+    for count in range(len(statements), 0, -1):
+        left_out = [set(_words(statement)) for statement in statements[count:]]
+        if any(DENYING & words and ({"lung"} | TUMOUR) & words for words in left_out):
+            break
+        if named := set(_named_together(" ".join(statements[:count]))):
+            return named
+    return set()
+
+
+def _named_together(sentence: str) -> Iterable[str]:
     words = _words(sentence)
     exact = [task.name for task in TASKS.values() if tuple(words) in {tuple(_words(each)) for each in _sentences(task)}]
     if exact:
@@ -112,7 +134,8 @@ def _kind(words: list[str]) -> str | None:
         return None
     placed = [phrase for phrase in rest[:1] if phrase.link in PLACING]
     near = {*first.words, *(word for phrase in placed for word in phrase.words)}
-    if ELSEWHERE & near or (ELSEWHERE & set(words) and not _places(near)):
+    beside = {word for phrase in phrases if phrase.link in LINKING - PLACING for word in phrase.words}
+    if ELSEWHERE & near or (ELSEWHERE & set(words) - beside and not _places(near)):
         return None
     places = _places(near) or _places(set(words))
     places |= {first.head.split()[0]} if first.head != "tumour" else set()

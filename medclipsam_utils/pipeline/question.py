@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..images import Image
 from ..models import Clip
@@ -19,7 +20,7 @@ from ..models.words import UnknownWordWarning, split_words
 from ..saliency import mean_features
 from ..settings import ANY, SaliencySettings, Settings, settings_for
 from ..tasks import TASKS, Task, get_task, is_known
-from .naming import named_tasks
+from .naming import denies, named_tasks
 from .presence import UNTESTED, Presence, presence_of
 
 #: One sentence, or several that name the same target: a prompt ensemble, whose mean is asked.
@@ -93,6 +94,7 @@ class Questions:
         self._for_all = settings if isinstance(settings, Settings) else None
         self._by_name = dict(settings) if isinstance(settings, Mapping) else {}
         self._encoded: dict[tuple[str, ...], Tensor] = {}
+        self._prompts: dict[Task, Tensor] = {}
 
     def settings_of(self, task: Task | None) -> Settings:
         """Look up how a target is segmented; None is a text without a task."""
@@ -118,7 +120,7 @@ class Questions:
         if task is None:
             raise ValueError("give a text, for example 'brain tumour', or a task")
         self._mean(_descriptive(task))  # raises, if the CLIP knows no word of a sentence
-        return self.settings_of(task).text_features(self.clip, task)
+        return self._prompts_of(task)
 
     def find_task(self, text: Text, seen: Tensor) -> Task | None:
         """Find the task whose target the text names.
@@ -167,8 +169,9 @@ class Questions:
             numbers = [number for number, found in enumerate(tasks) if found == task]
             settings, presences = self._how(text, features, task, [images[n] for n in numbers], seen[numbers])
             words = " | ".join(_sentences(text) if text is not None else _default(task))
+            asked = features if text is None else self._beside_prompts(features, text, task, given)
             for number, presence in zip(numbers, presences, strict=True):
-                questions[number] = Question(words, features, settings, task, presence)
+                questions[number] = Question(words, asked, settings, task, presence)
         return [questions[number] for number in range(len(images))]
 
     def _how(
@@ -188,6 +191,26 @@ class Questions:
             self._warn(" | ".join(_sentences(text or "")))
         reason = f"the words do not name {task.target}" if task else "the words name no known target"
         return settings, [Presence(None, None, reason)] * len(images)
+
+    def _beside_prompts(self, features: Tensor, text: Text, task: Task | None, given: Task | None) -> Tensor:
+        """Lean a text's features towards the prompts of the task whose target it names, or that was given with it.
+
+        A text that denies the target, or names another one, stays as it is.
+        """
+        weight = self.settings_of(task).text_weight
+        if task is None or weight == 1:
+            return features
+        named = named_tasks(text, [task])
+        described = given is not None and not named and not any(map(denies, _sentences(text)))
+        if task not in named and not described:
+            return features
+        return functional.normalize(weight * features + (1 - weight) * self._prompts_of(task), dim=0)
+
+    def _prompts_of(self, task: Task) -> Tensor:
+        """Encode the prompts of a task that its settings ask with, once."""
+        if task not in self._prompts:
+            self._prompts[task] = self.settings_of(task).text_features(self.clip, task)
+        return self._prompts[task]
 
     def _in_known_words(self, text: Text) -> tuple[str, ...]:
         """Replace sentences that name a known target in words that the CLIP does not know by the target's own."""

@@ -8,7 +8,8 @@ paper's way were chosen on simulated validation images with their masks.
 :data:`SETTINGS` has what is used where nothing else is asked for. For BiomedCLIP that is the paper's way. For the small
 CLIP it is the cosines of patches and text, cut at a fraction of their peak: ``recipes/measure/ways.py`` found better
 masks in three of the four tasks, and no worse ones in the brain. Its patches were trained to match sentences one by
-one; those of BiomedCLIP were not.
+one; those of BiomedCLIP were not. A sentence that somebody types is asked together with the task's own prompts, of
+which it is the smaller part: a free sentence says much that is not the target, and the map would go looking for it.
 
 A target that is none of the four gets the settings under :data:`ANY`, which are no other target's: they ask with the
 words alone, look for one structure and hand SAM a box.
@@ -39,7 +40,7 @@ _BLOCKS_AFTER = 3
 
 _tiny = partial(M2IB, layer=5, samples=5, standardize=True)
 _paper = partial(M2IB, layer=9)
-_patches = partial(Settings, PatchText(views=True), ("P0", "P1", "P2"), binarize="threshold")
+_patches = partial(Settings, PatchText(views=True), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35)
 
 #: The paper's way by model and by task: M2IB, k-means, SAM. Read-only. ``"tiny"`` is every CLIP of the small
 #: architecture, ``"biomedclip"`` every CLIP of BiomedCLIP's, fine-tuned or not.

@@ -43,6 +43,8 @@ class Settings:
         vote: how SAM's masks become one, see :func:`~medclipsam_utils.visual_prompts.predict_mask`.
         alpha: largest fraction of false alarms at which the target is reported present.
         empty_if_absent: whether the mask of a target that is reported absent is empty.
+        text_weight: how much a text of one's own counts beside the prompts of the task whose target it names, above 0,
+            at most 1; 1 asks with the text alone.
 
     Raises:
         ValueError: a value is none of the choices, or out of range.
@@ -63,6 +65,7 @@ class Settings:
     vote: str = "single"
     alpha: float = 0.05
     empty_if_absent: bool = False
+    text_weight: float = 1.0
 
     def __post_init__(self):
         for name, choices in (("visual_prompt", VISUAL_PROMPTS), ("binarize", METHODS), ("vote", VOTES)):
@@ -72,8 +75,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (value != int(value) or value < least):
                 raise ValueError(f"{name} is {value}: give a whole number, {least} or more")
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}: give a number above 0, at most 1")
+        for name in ("threshold", "text_weight"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0, at most 1")
         object.__setattr__(self, "prompts", tuple(self.prompts))
 
     def text_features(self, clip: Clip, task: Task) -> Tensor:

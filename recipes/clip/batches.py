@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
-from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, PATCH_SIZE, STD
+from medclipsam_utils.models.tiny_clip import MEAN, PATCH_SIZE, STD
 
 from ..data.captions import Caption, draw_caption, image_facts, judge
 from ..data.images import Images
-
-GRID = IMAGE_SIZE // PATCH_SIZE
+from .patches import GRID, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +50,8 @@ class Batch:
         verdict: int8 [B, C] of TRUE, FALSE, UNKNOWN.
         same_organ: bool [B, C].
         names_target: bool [C], see :func:`~recipes.clip.losses.region_text_loss`.
-        kept: int64 [B, N], the patches that the image tower sees; or [B, P, N / P], the patches of P parts of the image
-            that it sees one by one; None for all.
+        kept: int64 [B, N], the patches that the image tower sees; or [B, W, N / W], the patches of W windows that its
+            blocks see one by one; None for all.
         inside, outside: bool [B, N], patches of the target and patches that have nothing of it; None without masks.
     """
 
@@ -107,8 +106,8 @@ def draw_batch(
             what is kept says nothing about which of the two it is. With masks, the patches of a small target are
             among them; without, chance decides.
         rng: generator that decides everything.
-        sides: number of parts along each side of the image, which the image tower sees one by one; 1 is all at once.
-            Only without masks.
+        sides: number of windows along each side of the image, which the image tower's blocks see one by one; 1 is all
+            at once. Only without masks.
     """
     drawn = [rng.choice(images.pairs[task], count, replace=False) for task, count in pairs_per_task.items()]
     first = np.concatenate(drawn)
@@ -116,7 +115,9 @@ def draw_batch(
     pixels = torch.from_numpy(images.pixels[chosen]).float()[:, None] / 255
     if images.masks is None:
         pixels, _ = _augment(pixels, None, rng)
-        kept, inside, outside = _by_chance(len(first), keep, sides, rng) if keep < 1 else None, None, None
+        kept, inside, outside = None, None, None
+        if keep < 1 or sides > 1:
+            kept = _by_chance(len(first), keep, sides, rng)
     else:
         pixels, covered = _augment(pixels, torch.from_numpy(images.masks[chosen]).float()[:, None] / 255, rng)
         covered = F.avg_pool2d(covered, PATCH_SIZE).flatten(1)  # (B, GRID²)
@@ -160,17 +161,15 @@ def _keep(covered: Tensor, keep: float, rng: np.random.Generator) -> Tensor:
 
 
 def _by_chance(pairs: int, keep: float, sides: int, rng: np.random.Generator) -> Tensor:
-    """Divide the grid of each pair into parts at chance places, and keep patches of each by chance.
+    """Divide the grid of each pair into windows at chance places, and keep patches of each by chance.
 
     Returns:
-        int64 [2 · pairs, sides², patches of a part]; a part is a rectangle, which may go on at the opposite edge.
+        int64 [2 · pairs, sides², patches of a window].
     """
-    side = GRID // sides
-    kept = []
+    side, kept = GRID // sides, []
     for _ in range(pairs):
-        start = rng.integers(side, size=2) if sides > 1 else (0, 0)
-        places = np.roll(np.arange(GRID**2).reshape(GRID, GRID), start, axis=(0, 1))
-        parts = places.reshape(sides, side, sides, side).swapaxes(1, 2).reshape(sides**2, side**2)
+        rows, columns = rng.integers(side, size=2) if sides > 1 else (0, 0)
+        parts = windows(sides, int(rows), int(columns)).numpy()
         order = np.sort(rng.random(parts.shape).argsort(axis=1)[:, : round(keep * side**2)], axis=1)
         kept.append(np.take_along_axis(parts, order, axis=1))
     return torch.from_numpy(np.stack(kept)).repeat_interleave(2, dim=0)

@@ -27,21 +27,20 @@ def image_text_loss(logits: Tensor, verdict: Tensor, same_organ: Tensor) -> Tens
     return _mean(F.softplus(-logits), true) + 0.75 * _mean(no, hard) + 0.25 * _mean(no, easy)
 
 
-def any_patch(logits: Tensor, scale: float = 1.0) -> Tensor:
-    """Score image and caption by whether *any* patch shows what the caption says: the noisy-or of the patches.
+def any_window(logits: Tensor) -> Tensor:
+    """Score image and caption by whether *any* window shows what the caption says: the noisy-or of the windows.
 
-    Were the patches independent, the image would not show it with probability ∏ (1 − p) over them. So of an image of
-    which the caption is false each patch is told no, and of one of which it is true some patch must say yes; which one
-    is not said. This is multiple-instance learning: of a tumour we know that it is in the image, and not where.
+    Were the windows independent, the image would not show it with probability ∏ (1 − p) over them. So of an image of
+    which the caption is false each window is told no, and of one of which it is true some window must say yes; which
+    one is not said. This is multiple-instance learning: of a tumour we know that it is in the image, and not where.
 
     Args:
-        logits: float32 [images, patches, captions].
-        scale: how many patches of the image each of them stands for, where only some are seen.
+        logits: float32 [images, windows, captions].
 
     Returns:
         float32 [images, captions]: the logit of 1 − ∏ (1 − p).
     """
-    none = scale * F.softplus(logits).sum(dim=1)  # −log of the probability that no patch shows it
+    none = F.softplus(logits).sum(dim=1)  # −log of the probability that no window shows it
     return none + torch.log(-torch.expm1(-none).clamp(max=-torch.finfo(none.dtype).tiny))
 
 

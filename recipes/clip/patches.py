@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from open_clip import CustomTextCLIP
 from torch import Tensor
 from torch.nn import functional as F
+
+from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, PATCH_SIZE
+
+GRID = IMAGE_SIZE // PATCH_SIZE
 
 
 def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -13,18 +19,69 @@ def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) ->
 
     Args:
         pixels: float32 [B, 3, 128, 128], normalised.
-        kept: int64 [B, N]; or [B, P, N / P]: then the blocks see the patches of one part at a time, so that what a
-            patch knows comes from its own part, and the pooling sees those of all parts.
+        kept: int64 [B, N]; or [B, W, N / W]: then the blocks see the patches of one window at a time, so that what a
+            patch knows comes from its own window, and the pooling sees those of all windows; None for all patches.
     """
+    tokens = _run_blocks(clip, pixels, kept).flatten(1, 2)
+    return _pool(clip, tokens), tokens
+
+
+def encode_windows(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode windows one by one: image features [B, D], pooled from all of them, and their own [B, W, D].
+
+    Args:
+        pixels: float32 [B, 3, 128, 128], normalised.
+        kept: int64 [B, W, patches of a window].
+
+    Returns:
+        Both L2-normalised.
+    """
+    tokens = _run_blocks(clip, pixels, kept)
+    return _pool(clip, tokens.flatten(1, 2)), _pool(clip, tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+
+
+def windows(sides: int, rows: int = 0, columns: int = 0) -> Tensor:
+    """Divide the grid into sides × sides windows, moved by some patches; one may go on at the opposite edge.
+
+    Returns:
+        int64 [sides², patches of a window], each patch once.
+    """
+    side = GRID // sides
+    places = torch.arange(GRID**2).reshape(GRID, GRID).roll((-rows, -columns), dims=(0, 1))
+    return places.reshape(sides, side, sides, side).transpose(1, 2).reshape(sides**2, side**2)
+
+
+def window_cosines(clip: CustomTextCLIP, pixels: Tensor, text: Tensor, sides: int) -> Tensor:
+    """Map the cosine of text and window: for each patch the mean of the windows that hold it, [B, patches].
+
+    Windows are moved by half of their side, so that a patch is in four of them.
+
+    Args:
+        pixels: float32 [B, 3, 128, 128], normalised.
+        text: float32 [D], L2-normalised.
+        sides: windows along each side of the image.
+    """
+    total, moves = torch.zeros(len(pixels), GRID**2), range(0, GRID // sides, max(1, GRID // sides // 2))
+    for rows, columns in itertools.product(moves, moves):
+        kept = windows(sides, rows, columns).expand(len(pixels), -1, -1)
+        cosines = encode_windows(clip, pixels, kept)[1].float() @ text  # (B, W)
+        total.scatter_add_(1, kept.flatten(1), cosines.repeat_interleave(kept.shape[2], dim=1))
+    return total / len(moves) ** 2
+
+
+def _run_blocks(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    """Run the blocks on each window by itself: normalised tokens [B, W, patches, C]; W is 1 without windows."""
     trunk = clip.visual.trunk
     tokens = trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last)) + trunk.pos_embed
-    parts = 1
+    parts = kept.shape[1] if kept is not None and kept.ndim == 3 else 1
     if kept is not None:
-        parts = kept.shape[1] if kept.ndim == 3 else 1
         tokens = tokens.gather(1, kept.flatten(1)[..., None].expand(-1, -1, tokens.shape[-1]))
-    tokens = trunk.norm(trunk.blocks(tokens.unflatten(1, (parts, -1)).flatten(0, 1)))  # (B · P, N / P, C)
-    tokens = tokens.unflatten(0, (-1, parts)).flatten(1, 2)  # (B, N, C)
-    return F.normalize(clip.visual.head(trunk.forward_head(tokens)), dim=-1), tokens
+    tokens = tokens.unflatten(1, (parts, -1))
+    return trunk.norm(trunk.blocks(tokens.flatten(0, 1))).unflatten(0, tokens.shape[:2])
+
+
+def _pool(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:
+    return F.normalize(clip.visual.head(clip.visual.trunk.forward_head(tokens)), dim=-1)
 
 
 def patch_features(clip: CustomTextCLIP, tokens: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Train the small CLIP from simulated images alone.
 
-    python -m recipes.clip.train base    --work FOLDER    # captions alone
+    python -m recipes.clip.train base    --work FOLDER    # captions; masks choose which patches are kept
     python -m recipes.clip.train regions --work FOLDER    # captions and simulated regions
     python -m recipes.clip.train tuned   --work FOLDER    # goes on from regions: what saliency needs
+    python -m recipes.clip.train words   --work FOLDER    # captions alone
 
 The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
 interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -34,9 +36,9 @@ from ..machine import machine
 from ..training.optimizers import Optimizers, adamw, moving_average, muon_and_adamw, rate_fraction, start_from
 from ..training.precision import computing
 from ..training.stages import checkpoint_file, finished, weights_file
-from .batches import GRID, Batch, ClipImages, draw_batch, shrink
-from .losses import any_patch, image_text_loss, pair_loss, region_text_loss
-from .patches import encode_patches, patch_features
+from .batches import Batch, ClipImages, draw_batch, shrink
+from .losses import any_window, image_text_loss, pair_loss, region_text_loss
+from .patches import encode_patches, encode_windows, patch_features
 from .text import encode_captions, hide_words, pretrain_text, vocabulary
 from .validation import validate
 
@@ -52,10 +54,11 @@ class Settings:
     region_weight: float  # weight of the region-text loss; 0 is supervision by captions
     masks: bool = True  # whether masks choose which patches are kept; False reads images and captions and nothing else
     image_weight: float = 1.0  # weight of the loss of captions and whole images
-    patch_weight: float = 0.0  # weight of the same loss for "any patch shows what the caption says"
-    pair_weight: float = 0.0  # weight of the loss of counterfactual pairs, for whole images and for patches
-    patch_bias: float = -5.0  # first bias of the logits of patches
-    sides: int = 1  # parts along a side of the image, which the blocks see one by one until they see all patches
+    window_weight: float = 0.0  # weight of the same loss for "any window shows what the caption says"
+    pair_weight: float = 0.0  # weight of the loss of counterfactual pairs
+    sides: int = 1  # windows along a side of the image, which the blocks see one by one
+    whole_steps: float = 0.0  # fraction of the steps in which they see all of the image at once nevertheless
+    bias: float = -5.0  # first bias of the logits of patches or windows
     starts_from: str | None = None  # the stage whose weights this one goes on from; random ones if None
     seed: int = 0  # seed of the weights and of every batch
     seeds_per_task: int = 4000  # each seed is two images, with and without the target
@@ -78,12 +81,7 @@ class Settings:
 
 
 STAGES = {
-    "base": Settings(
-        "base", steps=3000, region_weight=0.0, masks=False,
-        image_weight=0.25, patch_weight=1.0, pair_weight=1.0, patch_bias=-6.0, sides=2, seeds_per_task=2000,
-        pairs_per_task={"breast_ultrasound": 10, "brain_mri": 12, "lung_xray": 3, "lung_ct": 3},
-        muon_rate=0.02, weight_decay=0.01, average=0.995, warm_up=50, whole_from=0.95,
-    ),
+    "base": Settings("base", steps=1500, region_weight=0.0),
     "regions": Settings("regions", steps=4000, region_weight=1.0),
     "tuned": Settings(
         "tuned", steps=4200, region_weight=1.0, starts_from="regions",
@@ -91,6 +89,12 @@ STAGES = {
         pairs_per_task={"breast_ultrasound": 10, "brain_mri": 16, "lung_xray": 3, "lung_ct": 3},
         # Half of what is best from random weights: enough to leave where the first stage settled, and not to undo it.
         muon_rate=0.005, learning_rate=5e-4, weight_decay=0.01, warm_up=100,
+    ),
+    "words": Settings(
+        "words", steps=4000, region_weight=0.0, masks=False, seeds_per_task=2000,
+        image_weight=0.25, window_weight=1.0, pair_weight=1.0, sides=4, whole_steps=0.2, bias=-3.2,
+        pairs_per_task={"breast_ultrasound": 8, "brain_mri": 10, "lung_xray": 3, "lung_ct": 3},
+        muon_rate=0.02, weight_decay=0.01, average=0.99, warm_up=50, whole_from=0.95,
     ),
 }  # fmt: skip
 
@@ -136,7 +140,7 @@ def train(settings: Settings, work: Path) -> Path:
 
     weights = weights_file("clip", settings.stage, work)
     results = {"settings": asdict(settings), "minutes": round(trainer.seconds / 60, 1), **machine(),
-               "validation": validate(trainer.average.module, tokenizer, held_out)}  # fmt: skip
+               "validation": validate(trainer.average.module, tokenizer, held_out, settings.sides)}  # fmt: skip
     save_tiny_clip(weights, trainer.average.module, tokenizer.vocabulary, results)
     write_json(weights.with_suffix(".json"), {**results, "log": trainer.log})
     print(f"wrote {weights}", flush=True)
@@ -151,13 +155,14 @@ class Trainer:
         self.step, self.seconds, self.log = 0, 0.0, []
         torch.manual_seed(settings.seed)  # the first weights
         self.clip = build_tiny_clip(tokenizer.vocabulary_size).to(memory_format=torch.channels_last)
-        self.region_bias = nn.Parameter(torch.tensor(settings.patch_bias))  # of patches, in regions or anywhere
+        self.region_bias = nn.Parameter(torch.tensor(settings.bias))  # of patches or windows
         for block in self.clip.visual.trunk.blocks:
             block.attn.fused_attn = False  # on a CPU the plain attention is twice as fast backwards
+        self.window_scale = nn.Parameter(torch.tensor(math.log(10)))
         self.average = moving_average(self.clip, settings.average)
         weights = {
             "image_text": settings.image_weight, "region_text": settings.region_weight,
-            "patch_text": settings.patch_weight, "pairs": settings.pair_weight,
+            "window_text": settings.window_weight, "pairs": settings.pair_weight,
         }  # fmt: skip
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.optimizer = self._optimizer()
@@ -166,6 +171,8 @@ class Trainer:
 
     def _optimizer(self) -> Optimizers:
         settings, scales = self.settings, [self.clip.logit_scale, self.clip.logit_bias, self.region_bias]
+        if settings.window_weight:
+            scales.append(self.window_scale)
         if settings.muon_rate is None:
             return adamw(self.clip, settings.learning_rate, settings.weight_decay, (0.9, 0.98), scales)
         return muon_and_adamw(self.clip, settings.muon_rate, settings.learning_rate, settings.weight_decay, scales)
@@ -200,7 +207,7 @@ class Trainer:
                 self.log.append({"step": self.step, **rounded})
                 losses = []
             if self.step % settings.validate_every == 0 and not last:
-                print(json.dumps(validate(self.average.module, self.tokenizer, held_out)), flush=True)
+                print(json.dumps(validate(self.average.module, self.tokenizer, held_out, settings.sides)), flush=True)
             if self.step % settings.checkpoint_every == 0 or last:
                 self.checkpoints.save(self._state())
 
@@ -209,7 +216,8 @@ class Trainer:
         done = self.step / settings.steps
         rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
         keep = settings.keep if done < settings.whole_from else 1.0
-        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, settings.sides)
+        sides = 1 if settings.whole_steps and rng.random() < settings.whole_steps else settings.sides
+        batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, sides)
         self.clip.train()
         tokens = self.tokenizer([caption.text for caption in batch.captions])
         losses = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
@@ -221,39 +229,46 @@ class Trainer:
 
     def _losses(self, batch: Batch, tokens: Tensor) -> dict[str, Tensor]:
         """Compute the losses that count in this stage, by name."""
+        in_windows, regions = batch.kept is not None and batch.kept.ndim == 3, "region_text" in self.weights
         with computing():
-            images, patches = encode_patches(self.clip, batch.pixels, batch.kept)
             texts = encode_captions(self.clip, tokens)
-            found = patch_features(self.clip, patches) if set(self.weights) - {"image_text"} else None
-        scale, losses = self.clip.logit_scale.exp().clamp(max=50), {}
+            if in_windows:
+                images, parts = encode_windows(self.clip, batch.pixels, batch.kept)
+            else:
+                images, patches = encode_patches(self.clip, batch.pixels, batch.kept)
+                parts = patch_features(self.clip, patches) if regions else None
+        scale = self.clip.logit_scale.exp().clamp(max=50)
         whole = scale * images.float() @ texts.float().T + self.clip.logit_bias
-        losses["image_text"] = image_text_loss(whole, batch.verdict, batch.same_organ)
-        if found is None:
+        losses = {"image_text": image_text_loss(whole, batch.verdict, batch.same_organ)}
+        if self.settings.masks and not regions:
             return losses
-        each = scale * found.float() @ texts.float().T + self.region_bias  # (images, patches, captions)
-        if "region_text" in self.weights:
+        if regions:
+            each = scale * parts.float() @ texts.float().T + self.region_bias  # (images, patches, captions)
             known = batch.verdict, batch.inside, batch.outside, batch.names_target
             return losses | {"region_text": region_text_loss(each, *known)}
-        # Of a caption that denies the target no single patch is the evidence: what patches say of it is not asked.
+        if not in_windows or parts.shape[1] == 1:
+            pairs = pair_loss(whole, batch.verdict, batch.same_organ)
+            return losses | {"window_text": torch.zeros(()), "pairs": pairs}
+        # Of a caption that denies the target no single window is the evidence: what windows say of it is not asked.
         affirmed = torch.tensor([caption.stated["present"] == "True" for caption in batch.captions])
         verdict = batch.verdict.where(affirmed, torch.tensor(UNKNOWN, dtype=batch.verdict.dtype))
-        some = any_patch(each, GRID**2 / each.shape[1])
-        losses["patch_text"] = image_text_loss(some, verdict, batch.same_organ)
-        judged = (whole, batch.verdict), (some, verdict)
-        losses["pairs"] = sum(pair_loss(logits, known, batch.same_organ) for logits, known in judged)
+        some = any_window(self.window_scale.exp() * parts.float() @ texts.float().T + self.region_bias)
+        losses["window_text"] = image_text_loss(some, verdict, batch.same_organ)
+        losses["pairs"] = pair_loss(some, verdict, batch.same_organ)
         return losses
 
     def _state(self) -> dict:
         return {
             "clip": self.clip.state_dict(), "average": self.average.state_dict(),
-            "region_bias": self.region_bias.data, "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "seconds": self.seconds, "log": self.log,
+            "region_bias": self.region_bias.data, "window_scale": self.window_scale.data,
+            "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds, "log": self.log,
         }  # fmt: skip
 
     def _restore(self, state: dict) -> None:
         self.clip.load_state_dict(state["clip"])
         self.average.load_state_dict(state["average"])
         self.region_bias.data.copy_(state["region_bias"])
+        self.window_scale.data.copy_(state["window_scale"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from open_clip import CustomTextCLIP
@@ -14,16 +16,25 @@ from medclipsam_utils.models.tiny_clip import IMAGE_SIZE, MEAN, STD
 from medclipsam_utils.models.words import WordTokenizer
 from medclipsam_utils.saliency import mean_features
 
-from .batches import GRID, ClipImages, normalise
-from .patches import encode_patches, patch_features
+from .batches import ClipImages, normalise
+from .patches import GRID, encode_patches, patch_features, window_cosines
 
 
-def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages) -> dict[str, dict[str, float]]:
+def validate(
+    clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages, sides: int = 1
+) -> dict[str, dict[str, float]]:
     """Measure for each task how well the target's presence is told, and where the patch most like the prompt lies.
+
+    Args:
+        clip: the model as it is.
+        tokenizer: what it reads with.
+        images: pairs with masks.
+        sides: windows along a side of the image, where windows are compared with the prompt instead of patches.
 
     Returns:
         By task: ``presence_auc`` (area under the ROC curve of cosine to the prompts P2 minus cosine to the absent
-        prompt) and ``patch_pointing`` (fraction of images whose patch most like P2 is mostly target).
+        prompt) and ``patch_pointing`` (fraction of images whose patch most like P2, or the patch in the middle of the
+        windows most like it, is mostly target).
     """
     clip.eval()
     texts = Clip("in training", clip, tokenizer, IMAGE_SIZE, MEAN, STD)
@@ -38,6 +49,8 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
         masks = torch.from_numpy(images.masks[present]).float()[:, None] / 255
         covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
         best = (patches[: len(present)] @ direction).argmax(axis=1)
+        if sides > 1:
+            best = _in_windows(clip, images.pixels[present], torch.from_numpy(direction), sides).argmax(axis=1)
         results[name] = {
             "presence_auc": round(float(auc_by_pair(scores[: len(present)], scores[len(present) :]).mean()), 3),
             "patch_pointing": round(float((covered[np.arange(len(best)), best] > 0.3).mean()), 3),
@@ -45,11 +58,22 @@ def validate(clip: CustomTextCLIP, tokenizer: WordTokenizer, images: ClipImages)
     return results
 
 
+def _in_windows(clip: CustomTextCLIP, pixels: np.ndarray, direction: torch.Tensor, sides: int) -> np.ndarray:
+    """Map the windows' likeness to a direction [D], for images uint8 [N, 128, 128]: [N, patches]."""
+    with torch.inference_mode():
+        return torch.cat([window_cosines(clip, chunk, direction, sides) for chunk in _chunks(pixels)]).numpy()
+
+
+def _chunks(pixels: np.ndarray) -> Iterator[torch.Tensor]:
+    for chunk in np.array_split(pixels, max(1, len(pixels) // 50)):
+        yield normalise(torch.from_numpy(chunk).float()[:, None] / 255)
+
+
 def _encode(clip: CustomTextCLIP, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Encode images uint8 [N, 128, 128]: image features [N, D] and patch features [N, patches, D]."""
     features, patches = [], []
-    for chunk in np.array_split(pixels, max(1, len(pixels) // 50)):
-        images, tokens = encode_patches(clip, normalise(torch.from_numpy(chunk).float()[:, None] / 255), kept=None)
+    for chunk in _chunks(pixels):
+        images, tokens = encode_patches(clip, chunk, kept=None)
         features.append(images)
         patches.append(patch_features(clip, tokens))
     return torch.cat(features).numpy(), torch.cat(patches).numpy()

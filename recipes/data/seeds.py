@@ -85,7 +85,8 @@ _LEDGER = (
     Seeds("presence kinds", range(610_000, 615_000), "judge/calibrate_presence.py: how images of each kind look"),
     Seeds("presence tried out", range(620_000, 620_150), "spent: looked at while the test of presence was designed"),
     Seeds("presence held out", range(621_000, 625_000), "measure/presence.py: is the target there, and could it be?"),
-    Seeds("ways held out", range(640_000, 640_200), "measure/ways.py: the default beside the paper's way"),
+    Seeds("ways before", range(640_000, 640_200), "spent: what measure/ways.py found here led to text_weight"),
+    Seeds("ways held out", range(643_000, 643_200), "measure/ways.py: the default beside the paper's way"),
     Seeds("families held out", range(641_000, 641_100), "measure/families.py: families of saliency on equal terms"),
     Seeds("chain held out", range(642_000, 642_250), "measure/chain.py: what fine-tuning does to maps and masks"),
     # Models learn from these.

@@ -45,7 +45,7 @@ class Sizes:
 
     first_held_out: int = SEEDS["ways held out"].seeds.start
     held_out: int = 200
-    sentences: int = 40
+    sentences: int = 100
 
 
 QUICK = Sizes(held_out=2, sentences=1)

@@ -15,6 +15,7 @@ from segment_anything import SamPredictor, sam_model_registry
 from medclipsam_utils.metrics import dice
 from medclipsam_utils.models import ModelError, UnknownWordWarning, load_clip, load_sam, save_clip
 from medclipsam_utils.pipeline import Segmenter, UnknownTargetWarning, segment
+from medclipsam_utils.pipeline.question import Questions
 from medclipsam_utils.postprocess import binarize, component_at, dense_crf, largest_components
 from medclipsam_utils.saliency import gscore_cam, mean_features
 from medclipsam_utils.settings import ANY, CHANNELS, M2IB, PAPERS_WAY, SETTINGS, Settings, first_version, saliency_for
@@ -175,7 +176,49 @@ def test_every_setting_acts(sample):
     many = segment(n_structures=9, min_component_fraction=0.0)
     assert many.coarse.sum() >= segment(n_structures=9, min_component_fraction=0.9).coarse.sum()
     untested = {field.name for field in dataclasses.fields(Settings)} - set(changes)
-    assert untested == {"threshold", "min_component_fraction", "n_points", "alpha", "empty_if_absent"}
+    assert untested == {"threshold", "min_component_fraction", "n_points", "alpha", "empty_if_absent", "text_weight"}
+
+
+class TestTextBesidePrompts:
+    """What is asked when a text and the prompts of its task are asked together."""
+
+    @pytest.fixture(scope="class")
+    def clip(self):
+        return load_clip("tiny")
+
+    def asked(self, clip, text, task=None, weight=0.35):
+        settings = dataclasses.replace(SETTINGS["tiny"]["brain_mri"], text_weight=weight)
+        image = simulate("brain_mri", 31, finding="glioma").image
+        (question,) = Questions(clip, settings).ask([image], text, task)
+        return question.features
+
+    @pytest.mark.parametrize(
+        ("text", "task"),
+        [
+            ("a large bright glioma in the left frontal lobe of the brain", None),
+            ("MRI of the brain. It shows a tumour. The image is of good quality. No earlier examination.", None),
+            ("a bright round thing", "brain_mri"),  # it does not name the target, but the task does
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
+    def test_it_lies_between_the_two(self, clip, text, task):
+        own, prompts = self.asked(clip, text, task, weight=1.0), self.asked(clip, None, "brain_mri")
+        found = self.asked(clip, text, task)
+        expected = 0.35 * own + 0.65 * prompts
+        assert torch.allclose(found, expected / expected.norm(), atol=1e-6)
+        assert own @ prompts < found @ prompts < 1
+
+    @pytest.mark.parametrize(
+        ("text", "task"), [("a brain without a tumour", "brain_mri"), ("lungs", "brain_mri"), ("the skull", None)]
+    )
+    @pytest.mark.filterwarnings("ignore")
+    def test_a_text_that_denies_the_target_or_is_about_another_is_asked_alone(self, clip, text, task):
+        assert torch.equal(self.asked(clip, text, task), self.asked(clip, text, task, weight=1.0))
+
+    def test_a_weight_out_of_range_is_refused(self):
+        for weight in (0, 1.1, float("nan")):
+            with pytest.raises(ValueError, match=f"text_weight is {weight}: give a number above 0, at most 1"):
+                dataclasses.replace(CHEAP, text_weight=weight)
 
 
 def test_alpha_is_the_border_of_what_is_reported():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medclipsam_utils.pipeline.naming import named_tasks
+from medclipsam_utils.simulate import FINDINGS, simulate
+from medclipsam_utils.simulate.captions import write_caption
 from medclipsam_utils.tasks import TASKS, Task
 
 BREAST, BRAIN, XRAY, CT = TASKS
@@ -89,6 +92,31 @@ class TestPhrases:
 def test_what_is_denied_is_not_named():
     for text in ("no tumour", "brain without a tumour", "a chest X-ray without lungs", "absence of a breast mass"):
         assert names(text) == [], text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A tumour in the brain. The image is of good quality. No earlier examination is at hand.", ["brain_mri"]),
+        ("An axial chest CT. It shows the lungs. There is no earlier one.", ["lung_ct"]),
+        ("A brain tumour was suspected. There is no tumour.", []),
+        ("Enlarged heart. The lungs are clear.", []),
+        ("MRI of the brain. There is no tumour.", []),
+        ("The lungs. No nodule in the lungs. An X-ray of the chest.", []),
+    ],
+)
+def test_last_sentences_may_be_about_something_else(text, expected):
+    assert [task.name for task in named_tasks(text)] == expected
+
+
+@pytest.mark.parametrize("task", [BREAST, BRAIN])
+def test_captions_of_a_tumour_name_it(task):
+    """Whatever they say of its place, such as "near the skin"."""
+    rng = np.random.default_rng(0)
+    for seed in range(40):
+        sample = simulate(task, seed, size=32, finding=FINDINGS[task][seed % (len(FINDINGS[task]) - 1)])
+        text = write_caption(task, sample.finding, sample.attributes, rng, "P3")
+        assert TASKS[task] in named_tasks(text), text
 
 
 def test_all_sentences_have_to_name_it():

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from medclipsam_utils.models.tiny_clip import build_tiny_clip
-from recipes.clip.losses import any_patch, image_text_loss, pair_loss, region_text_loss
+from recipes.clip.losses import any_window, image_text_loss, pair_loss, region_text_loss
 from recipes.clip.patches import patch_features
 from recipes.data.captions import FALSE, TRUE, UNKNOWN
 
@@ -49,16 +49,15 @@ class TestLosses:
         expected = mean(terms["true"]) + 0.75 * mean(terms["hard"]) + 0.25 * mean(terms["easy"])
         assert image_text_loss(logits, self.VERDICT, self.SAME_ORGAN).item() == pytest.approx(expected, rel=1e-12)
 
-    def test_any_patch_is_the_chance_that_not_all_say_no(self):
-        chances = torch.tensor([[0.5, 0.9], [0.2, 0.1], [0.0, 0.3]])[None].double()  # three patches, two captions
+    def test_any_window_is_the_chance_that_not_all_say_no(self):
+        chances = torch.tensor([[0.5, 0.9], [0.2, 0.1], [0.0, 0.3]])[None].double()  # three windows, two captions
         expected = torch.tensor([[1 - 0.5 * 0.8, 1 - 0.1 * 0.9 * 0.7]]).double()
-        assert torch.allclose(any_patch(chances.logit()).sigmoid(), expected)
-        assert torch.allclose(any_patch(chances[:, :1].logit(), scale=3).sigmoid(), 1 - (1 - chances[:, 0]) ** 3)
+        assert torch.allclose(any_window(chances.logit()).sigmoid(), expected)
 
     @pytest.mark.parametrize("logit", [-40.0, 40.0])
-    def test_any_patch_has_a_gradient_however_sure_it_is(self, logit):
+    def test_any_window_has_a_gradient_however_sure_it_is(self, logit):
         logits = torch.full((1, 4, 1), logit, requires_grad=True)
-        some = any_patch(logits)
+        some = any_window(logits)
         some.sum().backward()
         assert torch.isfinite(some).all() and torch.isfinite(logits.grad).all() and logits.grad.sum() > 0.1
 

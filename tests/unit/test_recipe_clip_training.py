@@ -20,8 +20,8 @@ from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
 from medclipsam_utils.runs import checkpoints, files
 from recipes.clip import train
-from recipes.clip.batches import GRID, shrink
-from recipes.clip.patches import encode_patches, patch_features
+from recipes.clip.batches import shrink
+from recipes.clip.patches import GRID, encode_patches, encode_windows, patch_features, window_cosines, windows
 from recipes.clip.text import encode_captions, hide_words, vocabulary
 from recipes.data import images as simulated
 from recipes.training.optimizers import moving_average
@@ -29,7 +29,7 @@ from recipes.training.optimizers import moving_average
 # Three seeds per task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-BASE, REGIONS, TUNED = map(train.quick, train.STAGES.values())
+BASE, REGIONS, TUNED, WORDS = map(train.quick, train.STAGES.values())
 FIRST_SEEDS = (train.TRAINING, train.VALIDATION)
 
 
@@ -247,32 +247,82 @@ class TestRun:
             assert torch.equal(seen[0][name], weight), name
         assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
-    def test_the_base_stage_learns_from_captions_alone(self, tmp_path, data, monkeypatch):
+    def test_the_base_stage_learns_from_captions(self, tmp_path, data):
+        settings = replace(BASE, steps=2, text_steps=1)
+        weights = train.train(settings, workplace(tmp_path / "base", data))
+        assert weights.name == "tiny_clip_base.safetensors"
+        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
+        (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
+        assert set(last) == {"step", "image_text"} and last["image_text"] > 0
+        state = torch.load(weights.with_suffix(".pt"), weights_only=True)
+        assert state["region_bias"] == -5
+
+    @pytest.mark.parametrize("whole_steps", [0.0, 0.5])
+    def test_captions_alone_read_no_mask(self, tmp_path, data, monkeypatch, whole_steps):
         """Masks do not even reach the training."""
         given, run = [], train.Trainer.run
         monkeypatch.setattr(train.Trainer, "run", lambda *arguments: given.append(arguments[1]) or run(*arguments))
-        settings = replace(BASE, steps=2, text_steps=1, whole_from=0.5)
-        weights = train.train(settings, workplace(tmp_path / "base", data))
-        assert weights.name == "tiny_clip_base.safetensors"
+        settings = replace(WORDS, steps=2, text_steps=1, whole_from=0.5, whole_steps=whole_steps)
+        weights = train.train(settings, workplace(tmp_path / "words", data))
         assert [images.masks for images in given] == [None]
-        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
         (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
-        assert set(last) == {"step", "image_text", "patch_text", "pairs"} and min(last.values()) > 0
-        assert torch.load(weights.with_suffix(".pt"), weights_only=True)["region_bias"] != settings.patch_bias
+        assert set(last) == {"step", "image_text", "window_text", "pairs"} and min(last.values()) > 0
+        state = torch.load(weights.with_suffix(".pt"), weights_only=True)
+        assert state["region_bias"] != settings.bias and state["window_scale"] != pytest.approx(math.log(10), abs=1e-6)
 
-    def test_patches_are_not_asked_about_captions_that_deny_the_target(self, tmp_path, data):
-        images = shrink(simulated.load_images(data, train.TRAINING, BASE.seeds_per_task), with_masks=False)
+    def test_windows_are_not_asked_about_captions_that_deny_the_target(self, tmp_path, data):
+        images = shrink(simulated.load_images(data, train.TRAINING, WORDS.seeds_per_task), with_masks=False)
         tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
-        trainer = train.Trainer(BASE, tokenizer, tmp_path)
-        batch = train.draw_batch(images, BASE.pairs_per_task, 1.0, 0.5, np.random.default_rng(0), 2)
+        trainer = train.Trainer(WORDS, tokenizer, tmp_path)
+        batch = train.draw_batch(images, WORDS.pairs_per_task, 1.0, 0.5, np.random.default_rng(0), 4)
         tokens = tokenizer([caption.text for caption in batch.captions])
         denied = torch.tensor([caption.stated["present"] == "False" for caption in batch.captions])
         assert denied.any() and not denied.all()
         before = trainer._losses(batch, tokens)
-        other = replace(batch, verdict=batch.verdict.where(~denied, -1 - batch.verdict))
-        after = trainer._losses(other, tokens)
-        assert torch.equal(before["patch_text"], after["patch_text"])
+        after = trainer._losses(replace(batch, verdict=batch.verdict.where(~denied, -1 - batch.verdict)), tokens)
+        assert torch.equal(before["window_text"], after["window_text"])
         assert not torch.equal(before["image_text"], after["image_text"])
+
+
+class TestWindows:
+    @pytest.mark.parametrize("sides", [1, 2, 4])
+    def test_each_patch_is_in_one_of_them(self, sides):
+        found = windows(sides, 3, 5)
+        assert found.shape == (sides**2, GRID**2 // sides**2)
+        assert torch.equal(found.flatten().sort().values, torch.arange(GRID**2))
+        assert windows(4)[1].tolist() == [row * GRID + column for row in range(4) for column in range(4, 8)]
+        assert windows(4, 1, 2)[0, 0] == GRID + 2
+
+    @torch.inference_mode()
+    def test_a_window_knows_nothing_of_the_others(self, monkeypatch):
+        torch.manual_seed(0)
+        clip = build_tiny_clip(20).eval()
+        pixels = torch.randn(2, 3, 128, 128)
+        whole, (one,) = encode_windows(clip, pixels[:1], windows(1)[None])
+        assert torch.allclose(whole, encode_patches(clip, pixels[:1], None)[0], atol=1e-5)
+        assert torch.allclose(whole, one, atol=1e-5)
+        kept = windows(4).expand(2, -1, -1)
+        tokens = torch.randn(2, GRID**2, 128)  # given at once: the embedding normalises over the whole image
+        monkeypatch.setattr(clip.visual.trunk.patch_embed, "forward", lambda pixels: tokens)
+        before = encode_windows(clip, pixels, kept)[1]
+        tokens[:, GRID + 2] *= -1  # second row, third column: in the first window
+        after = encode_windows(clip, pixels, kept)[1]
+        same = (before - after).abs().amax(dim=(0, 2)) < 1e-6
+        assert same.tolist() == [False] + [True] * 15
+
+    @torch.inference_mode()
+    def test_the_map_is_the_mean_of_the_windows_that_hold_a_patch(self):
+        torch.manual_seed(0)
+        clip, pixels = build_tiny_clip(20).eval(), torch.randn(1, 3, 128, 128)
+        text = torch.nn.functional.normalize(torch.randn(128), dim=0)
+        found = window_cosines(clip, pixels, text, 4)
+        patch, means = 5 * GRID + 9, []
+        for rows in (0, 2):
+            for columns in (0, 2):
+                division = windows(4, rows, columns)
+                (window,) = (division == patch).any(dim=1).nonzero()[0].tolist()
+                means.append((encode_windows(clip, pixels, division[None])[1][0, window] @ text).item())
+        assert found.shape == (1, GRID**2) and found[0, patch].item() == pytest.approx(np.mean(means), abs=1e-5)
 
 
 class TestRunFiles:
