@@ -43,7 +43,8 @@ class Segmenter:
 
         Args:
             image: uint8 [H, W, 3], :class:`~medclipsam_utils.images.MedicalImage`, or tensor [3, H, W].
-            text: one sentence, or several whose mean is asked; None asks the task's own prompts.
+            text: one sentence, or several whose mean is asked; None asks the task's own prompts. By default the small
+                CLIP is asked together with these, see ``Settings.text_weight``.
             task: whose target is looked for: one of ``TASKS`` by name, or a :class:`~medclipsam_utils.tasks.Task` of
                 your own. None takes the task whose target the text names; a text that names no known target is answered
                 with settings that are no other target's.

@@ -17,6 +17,7 @@ import pytest
 
 from medclipsam_utils.metrics import paired_test
 from medclipsam_utils.results import load_results
+from medclipsam_utils.settings import SETTINGS
 from medclipsam_utils.tasks import TASKS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -55,8 +56,8 @@ def gain(measure: str, task: str) -> float:
     return float((ways("default, prompts", task, measure) - ways("paper's way, prompts", task, measure)).mean())
 
 
-def pointed(way: str) -> float:
-    return float(np.mean([load_results("ways")["ways"][task]["pointing"][f"{way}, prompts"] for task in TASKS]))
+def pointed(way: str, task: str) -> float:
+    return float(np.mean(load_results("ways")["ways"][task]["pointing"][f"{way}, prompts"]))
 
 
 def default_leads(task: str):
@@ -309,47 +310,35 @@ CLAIMS = [
     ),
     (
         "07",
-        "It gains more in NSD than in DSC, and it does not point better than M2IB",
+        "It gains more in NSD than in DSC. For the tumours it does not point better than M2IB",
         lambda: (
             np.mean([gain("NSD", task) for task in TASKS]) > np.mean([gain("DSC", task) for task in TASKS])
-            and pointed("default") < pointed("paper's way") + 0.01
+            and all(pointed("default", task) < pointed("paper's way", task) + 0.015 for task in (BREAST, BRAIN))
         ),
     ),
     (
         "07",
-        "The caption of an image costs the default about one point of DSC at most; it costs the paper's way more than "
-        "ten in chest films and in CT.",
+        "The caption of an image costs the default nothing; it costs the paper's way about ten points in chest films "
+        "and more than twenty in CT.",
         lambda: (
-            all(asked("default", "own caption", "prompts", task).mean_difference > -0.0125 for task in TASKS)
-            and all(asked("paper's way", "own caption", "prompts", task).high < -0.09 for task in (FILM, CT))
-            and all(asked("paper's way", "own caption", "prompts", task).mean_difference < -0.1 for task in (FILM, CT))
+            all(asked("default", "own caption", "prompts", task).mean_difference > -0.0025 for task in TASKS)
+            and -0.12 < asked("paper's way", "own caption", "prompts", FILM).mean_difference < -0.08
+            and asked("paper's way", "own caption", "prompts", CT).mean_difference < -0.2
         ),
     ),
     (
         "07",
-        "Asked as usual, without the place or with a single word, the default loses five points of DSC at most.",
+        "in no line of it does the default lose more than about two points of DSC",
         lambda: all(
-            said(task, name) > said(task, "prompts") - 0.05
+            said(task, name) > said(task, "prompts") - 0.0225
             for task in TASKS
-            for name in ("as usual", "without the place", "too little said")
+            for name in load_results("ways")["sentences"][task]["scores"]
         ),
     ),
     (
         "07",
-        "A description that contradicts the image costs a tumour more than thirty points, and lungs less than five.",
-        lambda: (
-            all(said(task, "contradictory") < said(task, "prompts") - 0.3 for task in (BREAST, BRAIN))
-            and all(said(task, "contradictory") > said(task, "prompts") - 0.05 for task in (FILM, CT))
-        ),
-    ),
-    (
-        "07",
-        "A text that goes on about other things costs most where the target is the lungs: forty points in chest films.",
-        lambda: (
-            0.38 < said(FILM, "prompts") - said(FILM, "too much said") < 0.44
-            and said(CT, "prompts") - said(CT, "too much said") > 0.15
-            and all(said(task, "prompts") - said(task, "too much said") < 0.1 for task in (BREAST, BRAIN))
-        ),
+        "the text counts 0.35, and the prompts of the task whose target it names count 0.65",
+        lambda: all(SETTINGS["tiny"][task].text_weight == 0.35 for task in TASKS),
     ),
     (
         "04",

@@ -1,0 +1,28 @@
+"""Stored measurements: how they are found, and the table of supervision that chapters print."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medclipsam_utils.results import load_results, supervision_table
+from medclipsam_utils.tasks import TASKS
+
+
+def test_an_unknown_name_is_answered_with_the_names_that_there_are():
+    with pytest.raises(ValueError, match=r"there are no results 'ways2'; there are .*saliency_checks, .*zero_shot"):
+        load_results("ways2")
+
+
+def test_the_table_of_supervision_has_the_stored_means():
+    head, *rows = supervision_table().splitlines()
+    assert head.split()[-5:] == ["breast", "brain", "X-ray", "CT", "all"] and max(map(len, [head, *rows])) <= 64
+    stored = load_results("zero_shot")
+    for row, part, name in (
+        (rows[0], "saliency_methods", "M2IB, captions only"),
+        (rows[1], "saliency_methods", "M2IB"),
+        (rows[2], "components_added", "SAM on the true box"),
+    ):
+        means = [100 * np.mean(stored[part][task]["scores"][name]["DSC"]) for task in TASKS]
+        assert row.split()[-5:] == [f"{mean:.1f}" for mean in (*means, np.mean(means))]
+    assert "tiny-base" in rows[0] and "masks" in rows[3] + rows[4]
