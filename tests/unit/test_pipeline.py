@@ -287,8 +287,10 @@ def test_an_image_stays_embedded_until_sam_sees_another(by_paper, sample, monkey
 def test_the_sentences_of_an_ensemble_are_averaged(segmenter, sample):
     sentences = list(TASKS["brain_mri"].prompts["P3"])
     found = segmenter.segment(sample.image, sentences, task="brain_mri")
-    asked = mean_features(segmenter.clip, sentences)
-    expected = SETTINGS["tiny"]["brain_mri"].saliency.method(segmenter.clip, [sample.image], asked)[0]
+    settings, clip = SETTINGS["tiny"]["brain_mri"], segmenter.clip
+    prompts = settings.text_features(clip, TASKS["brain_mri"])
+    asked = settings.text_weight * mean_features(clip, sentences) + (1 - settings.text_weight) * prompts
+    expected = settings.saliency.method(clip, [sample.image], asked)[0]
     assert np.allclose(found.saliency, expected, atol=1e-4) and found.text == " | ".join(sentences)
     with pytest.raises(ValueError, match="the text is an empty list"):
         segmenter.segment(sample.image, [])
