@@ -17,7 +17,7 @@ the last ones may be about something else ("… The image is of good quality."),
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
@@ -70,11 +70,15 @@ def named_tasks(text: str | Sequence[str], own: Iterable[Task] = ()) -> list[Tas
     return [task for name, task in TASKS.items() if by_sentence and all(name in each for each in by_sentence)]
 
 
-def _names_own(sentence: str, task: Task) -> bool:
-    words, target = _words(sentence), set(_words(task.target)) - SMALL
-    if tuple(words) in {tuple(_words(each)) for each in _sentences(task)}:
-        return True
-    return bool(target) and target <= set(words) and not DENYING & set(words)
+def _names_own(text: str, task: Task) -> bool:
+    """Tell whether a text names a task of one's own, leaving out last sentences about other things."""
+    target = set(_words(task.target)) - SMALL
+    sentences = {tuple(_words(each)) for each in _sentences(task)}
+    for beginning in _beginnings(text, target):
+        words = _words(beginning)
+        if tuple(words) in sentences or (target and target <= set(words) and not DENYING & set(words)):
+            return True
+    return False
 
 
 def denies(text: str) -> bool:
@@ -83,19 +87,24 @@ def denies(text: str) -> bool:
 
 
 def _statements(text: str) -> list[str]:
-    return re.split(r"(?<=[.!?])\s+", text.strip())
+    """Part a text into its sentences; a new line begins one, too."""
+    return re.split(r"(?<=[.!?])\s+|\s*\n\s*", text.strip())
+
+
+def _beginnings(text: str, target: Set[str]) -> Iterator[str]:
+    """Shorten a text sentence by sentence from its end, down to one that denies something with a word of the target."""
+    statements = _statements(text)
+    for count in range(len(statements), 0, -1):
+        yield " ".join(statements[:count])
+        last = set(_words(statements[count - 1]))
+        if DENYING & last and target & last:
+            return
 
 
 def _named(text: str) -> set[str]:
     """Find the targets that a text names, by their tasks' names, leaving out last sentences about other things."""
-    statements = _statements(text)
-    for count in range(len(statements), 0, -1):
-        left_out = [set(_words(statement)) for statement in statements[count:]]
-        if any(DENYING & words and ({"lung"} | TUMOUR) & words for words in left_out):
-            break
-        if named := set(_named_together(" ".join(statements[:count]))):
-            return named
-    return set()
+    found = (set(_named_together(beginning)) for beginning in _beginnings(text, {"lung"} | TUMOUR))
+    return next(filter(None, found), set())
 
 
 def _named_together(sentence: str) -> Iterable[str]:

@@ -26,12 +26,12 @@ def encode_patches(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) ->
     return _pool(clip, tokens), tokens
 
 
-def encode_windows(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def encode_windows(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
     """Encode windows one by one: image features [B, D], pooled from all of them, and their own [B, W, D].
 
     Args:
         pixels: float32 [B, 3, 128, 128], normalised.
-        kept: int64 [B, W, patches of a window].
+        kept: int64 [B, W, patches of a window]; None for one window, the whole image.
 
     Returns:
         Both L2-normalised.

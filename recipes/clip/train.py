@@ -190,7 +190,7 @@ class Trainer:
             rng = np.random.default_rng([settings.seed, 99])
             pretrain_text(self.clip, self.tokenizer, images.facts, settings.text_steps, settings.learning_rate, rng)
             self.average.module.load_state_dict(self.clip.state_dict())
-        losses: list[tuple[float, ...]] = []
+        losses: list[dict[str, float]] = []
         while self.step < settings.steps:
             began = time.monotonic()
             losses.append(self._step(images))
@@ -198,7 +198,8 @@ class Trainer:
             self.seconds += time.monotonic() - began
             last = self.step == settings.steps
             if self.step % 50 == 0 or last:
-                means = dict(zip(self.weights, np.mean(losses, axis=0), strict=True))
+                values = {name: [step[name] for step in losses if name in step] for name in self.weights}
+                means = {name: np.mean(found) for name, found in values.items() if found}
                 left = self.seconds / self.step * (settings.steps - self.step) / 60
                 shown = "  ".join(f"{name.replace('_', '-')} {mean:.3f}" for name, mean in means.items())
                 print(f"step {self.step}/{settings.steps}  {shown}  {self.seconds / 60:.1f} min, {left:.0f} left",
@@ -211,7 +212,7 @@ class Trainer:
             if self.step % settings.checkpoint_every == 0 or last:
                 self.checkpoints.save(self._state())
 
-    def _step(self, images: ClipImages) -> tuple[float, ...]:
+    def _step(self, images: ClipImages) -> dict[str, float]:
         settings = self.settings
         done = self.step / settings.steps
         rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
@@ -221,40 +222,38 @@ class Trainer:
         self.clip.train()
         tokens = self.tokenizer([caption.text for caption in batch.captions])
         losses = self._losses(batch, hide_words(tokens, settings.unknown_words, rng))
-        sum(weight * losses[name] for name, weight in self.weights.items()).backward()
+        sum(self.weights[name] * loss for name, loss in losses.items()).backward()
         nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
         self.optimizer.step(rate_fraction(self.step, settings.steps, settings.warm_up, settings.last_rate))
         self.average.update_parameters(self.clip)
-        return tuple(losses[name].item() for name in self.weights)
+        return {name: loss.item() for name, loss in losses.items()}
 
     def _losses(self, batch: Batch, tokens: Tensor) -> dict[str, Tensor]:
-        """Compute the losses that count in this stage, by name."""
-        in_windows, regions = batch.kept is not None and batch.kept.ndim == 3, "region_text" in self.weights
+        """Compute the losses that count in this step, by name."""
+        settings, known = self.settings, (batch.verdict, batch.same_organ)
         with computing():
             texts = encode_captions(self.clip, tokens)
-            if in_windows:
+            if settings.window_weight:
                 images, parts = encode_windows(self.clip, batch.pixels, batch.kept)
             else:
                 images, patches = encode_patches(self.clip, batch.pixels, batch.kept)
-                parts = patch_features(self.clip, patches) if regions else None
+                parts = patch_features(self.clip, patches) if settings.region_weight else None
         scale = self.clip.logit_scale.exp().clamp(max=50)
         whole = scale * images.float() @ texts.float().T + self.clip.logit_bias
-        losses = {"image_text": image_text_loss(whole, batch.verdict, batch.same_organ)}
-        if self.settings.masks and not regions:
-            return losses
-        if regions:
+        losses = {"image_text": image_text_loss(whole, *known)}
+        if settings.region_weight:
             each = scale * parts.float() @ texts.float().T + self.region_bias  # (images, patches, captions)
-            known = batch.verdict, batch.inside, batch.outside, batch.names_target
-            return losses | {"region_text": region_text_loss(each, *known)}
-        if not in_windows or parts.shape[1] == 1:
-            pairs = pair_loss(whole, batch.verdict, batch.same_organ)
-            return losses | {"window_text": torch.zeros(()), "pairs": pairs}
-        # Of a caption that denies the target no single window is the evidence: what windows say of it is not asked.
-        affirmed = torch.tensor([caption.stated["present"] == "True" for caption in batch.captions])
-        verdict = batch.verdict.where(affirmed, torch.tensor(UNKNOWN, dtype=batch.verdict.dtype))
-        some = any_window(self.window_scale.exp() * parts.float() @ texts.float().T + self.region_bias)
-        losses["window_text"] = image_text_loss(some, verdict, batch.same_organ)
-        losses["pairs"] = pair_loss(some, verdict, batch.same_organ)
+            regions = batch.inside, batch.outside, batch.names_target
+            losses["region_text"] = region_text_loss(each, batch.verdict, *regions)
+        elif settings.window_weight and parts.shape[1] > 1:
+            # Of a caption that denies the target no single window is the evidence: what windows say of it is not asked.
+            affirmed = torch.tensor([caption.stated["present"] == "True" for caption in batch.captions])
+            verdict = batch.verdict.where(affirmed, torch.tensor(UNKNOWN, dtype=batch.verdict.dtype))
+            some = any_window(self.window_scale.exp() * parts.float() @ texts.float().T + self.region_bias)
+            losses["window_text"] = image_text_loss(some, verdict, batch.same_organ)
+            losses["pairs"] = pair_loss(some, verdict, batch.same_organ)
+        elif settings.pair_weight:
+            losses["pairs"] = pair_loss(whole, *known)
         return losses
 
     def _state(self) -> dict:

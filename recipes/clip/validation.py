@@ -48,9 +48,10 @@ def validate(
         scores = features @ direction
         masks = torch.from_numpy(images.masks[present]).float()[:, None] / 255
         covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
-        best = (patches[: len(present)] @ direction).argmax(axis=1)
+        maps = patches[: len(present)] @ direction
         if sides > 1:
-            best = _in_windows(clip, images.pixels[present], torch.from_numpy(direction), sides).argmax(axis=1)
+            maps = _in_windows(clip, images.pixels[present], torch.from_numpy(direction), sides)
+        best = maps.argmax(axis=1)
         results[name] = {
             "presence_auc": round(float(auc_by_pair(scores[: len(present)], scores[len(present) :]).mean()), 3),
             "patch_pointing": round(float((covered[np.arange(len(best)), best] > 0.3).mean()), 3),

@@ -19,7 +19,6 @@ import json
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import torch
 
 from medclipsam_utils import TASKS, Segmenter, losses
 from medclipsam_utils.datasets import SimulatedDataset
-from medclipsam_utils.finetune import FinetuneConfig, FrozenBlocks, finetune
+from medclipsam_utils.finetune import FrozenBlocks, finetune
 from medclipsam_utils.metrics import dice, negation_auc, nsd, retrieval_accuracy
 from medclipsam_utils.models import Clip, load_clip, load_sam
 from medclipsam_utils.runs.files import write_json
@@ -37,7 +36,8 @@ from medclipsam_utils.simulate import FINDINGS, simulate
 
 from ..data.cases import target_cases
 from ..data.seeds import SEEDS
-from .finetune_losses import CAPTION_KIND, LOSSES, tokens_of
+from . import finetune_losses
+from .finetune_losses import CAPTION_KIND, LOSSES, config_of, pairs_of, tokens_of
 from .parts import options_of, short, write_results
 from .zero_shot import TOLERANCE, with_each_method
 
@@ -95,20 +95,11 @@ def train(trial: Trial, sizes: Sizes, folder: Path) -> Clip:
     if trial.loss is None:
         return clip
     loss = getattr(losses, trial.loss)(TEMPERATURE, false_negatives=trial.false_negatives)
-    steps = len(TASKS) * sizes.training // sizes.batch_size
-    config = FinetuneConfig(
-        epochs=sizes.epochs, batch_size=sizes.batch_size, learning_rate=1e-3, warm_up_steps=steps // 2,
-        decay=0.5, decay_epochs=2, seed=trial.seed,
-    )  # fmt: skip
-    pairs = _pairs(folder, sizes.first_training, sizes.training)
+    alike = finetune_losses.Trial(trial.loss, trial.seed, TEMPERATURE, batch_size=sizes.batch_size)
+    config = config_of(alike, sizes.training, sizes.epochs)
+    pairs = pairs_of(folder, sizes.first_training, sizes.training, START)
     finetune(FrozenBlocks(clip), pairs, loss, config, progress=False)  # trains the model of ``clip``
     return clip
-
-
-@cache
-def _pairs(folder: Path, first: int, count: int) -> list[dict]:
-    """Call :func:`~recipes.measure.finetune_losses.tokens_of` once for all trainings of a process."""
-    return tokens_of(folder, first, count, START)
 
 
 def judge_words(clip: Clip, sizes: Sizes) -> dict[str, Any]:

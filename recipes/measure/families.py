@@ -77,11 +77,11 @@ QUICK = Sizes(held_out=2, wrong_prompts=1, faithful=1, forgetting=1, chosen_on=1
 class Known:
     """Give a map that was made before, so that what comes after can be tried again and again."""
 
-    saliency: tuple[np.ndarray]
+    saliency: np.ndarray
 
     @property
     def method(self) -> Method:
-        return lambda clip, images, text: list(self.saliency)
+        return lambda clip, images, text: [self.saliency]
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def after_sam(
     """Answer cases with maps that are known already."""
     asked = settings.text_features(clip, TASKS[task])
     for case, saliency in zip(cases, maps, strict=True):
-        question = Question("", asked, replace(settings, saliency=Known((saliency,))), TASKS[task])
+        question = Question("", asked, replace(settings, saliency=Known(saliency)), TASKS[task])
         yield from segment(clip, sam, [case.image], [question])
 
 

@@ -117,11 +117,11 @@ def make_loss(trial: Trial) -> torch.nn.Module:
     return getattr(losses, trial.loss)(trial.temperature, **settings)
 
 
-def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
+def config_of(trial: Trial, training: int, epochs: int) -> FinetuneConfig:
     """Let the learning rate rise during half an epoch, and halve it after every second one."""
-    steps = len(TASKS) * sizes.training // trial.batch_size
+    steps = len(TASKS) * training // trial.batch_size
     return FinetuneConfig(
-        epochs=sizes.epochs, batch_size=trial.batch_size, learning_rate=trial.learning_rate, warm_up_steps=steps // 2,
+        epochs=epochs, batch_size=trial.batch_size, learning_rate=trial.learning_rate, warm_up_steps=steps // 2,
         decay=0.5, decay_epochs=2, seed=trial.seed,
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ def config_of(trial: Trial, sizes: Sizes) -> FinetuneConfig:
 def tokens_of(folder: Path, first: int, count: int, model: str = START) -> list[dict]:
     """Give pairs whose images are what a model's frozen blocks say of them; computed once, read from then on."""
     dataset = SimulatedDataset(list(TASKS), range(first, first + count), caption_kind=CAPTION_KIND)
-    path = folder / (f"pairs_{first}_{count}.pt" if model == START else f"pairs_of_{model}_{first}_{count}.pt")
+    path = folder / f"pairs_{model}_{first}_{count}.pt"
     if not path.exists():
         clip = FrozenBlocks(load_clip(model))
         tokens, captions = [], []
@@ -150,9 +150,9 @@ def tokens_of(folder: Path, first: int, count: int, model: str = START) -> list[
 
 
 @cache
-def _pairs(folder: Path, first: int, count: int) -> list[dict]:
+def pairs_of(folder: Path, first: int, count: int, model: str = START) -> list[dict]:
     """Call :func:`tokens_of` once for all trainings of a process."""
-    return tokens_of(folder, first, count)
+    return tokens_of(folder, first, count, model)
 
 
 def measure(clip: FrozenBlocks, pairs: Sequence[dict], among: int) -> dict:
@@ -176,10 +176,10 @@ def run(task: tuple[Trial, Sizes, Path]) -> Path:
         return path
     torch.set_num_threads(1)
     clip = FrozenBlocks(load_clip(START))
-    pairs = _pairs(folder, sizes.first_training, sizes.training)
-    history = finetune(clip, pairs, make_loss(trial), config_of(trial, sizes), progress=False)
+    pairs = pairs_of(folder, sizes.first_training, sizes.training)
+    history = finetune(clip, pairs, make_loss(trial), config_of(trial, sizes.training, sizes.epochs), progress=False)
     first, count = (getattr(sizes, f"first_{trial.measured_on}"), getattr(sizes, trial.measured_on))
-    found = measure(clip, _pairs(folder, first, count), sizes.among)
+    found = measure(clip, pairs_of(folder, first, count), sizes.among)
     write_json(path, {**asdict(trial), **found, "steps": len(history.steps)}, indent=None)
     return path
 

@@ -48,7 +48,10 @@ def look(task: str, cases: Sequence[Case]) -> dict[str, Any]:
 def datasets_of(folder: Path) -> dict[tuple[str, str], str]:
     """Read from the manifest the dataset of each image, by its task and its name without extension."""
     with open(folder / "manifest.csv", encoding="utf-8", newline="") as file:
-        return {(row["task"], Path(row["file"]).stem): row["dataset_name"] for row in csv.DictReader(file)}
+        rows = csv.DictReader(file)
+        if lacking := {"task", "file", "dataset_name"} - set(rows.fieldnames or ()):
+            raise ValueError(f"{file.name} has no column {', '.join(sorted(lacking))}: add it")
+        return {(row["task"], Path(row["file"]).stem): row["dataset_name"] for row in rows}
 
 
 def evaluate(folder: Path, results: Path) -> Path:

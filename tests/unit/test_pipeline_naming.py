@@ -100,6 +100,7 @@ def test_what_is_denied_is_not_named():
         ("A tumour in the brain. The image is of good quality. No earlier examination is at hand.", ["brain_mri"]),
         ("An axial chest CT. It shows the lungs. There is no earlier one.", ["lung_ct"]),
         ("A brain tumour was suspected. There is no tumour.", []),
+        ("brain tumour\nno earlier examination", ["brain_mri"]),
         ("Enlarged heart. The lungs are clear.", []),
         ("MRI of the brain. There is no tumour.", []),
         ("The lungs. No nodule in the lungs. An X-ray of the chest.", []),
@@ -117,6 +118,16 @@ def test_captions_of_a_tumour_name_it(task):
         sample = simulate(task, seed, size=32, finding=FINDINGS[task][seed % (len(FINDINGS[task]) - 1)])
         text = write_caption(task, sample.finding, sample.attributes, rng, "P3")
         assert TASKS[task] in named_tasks(text), text
+
+
+def test_they_may_be_so_for_a_target_of_your_own_too():
+    polyp = Task("polyp", "colonoscopy", "polyp", {"P0": "a polyp"})
+    for text, named in (
+        ("A polyp in the bowel. No earlier examination.", True),
+        ("A polyp was suspected. There is no polyp.", False),
+        ("The bowel. No polyp.", False),
+    ):
+        assert (polyp in named_tasks(text, [polyp])) is named, text
 
 
 def test_all_sentences_have_to_name_it():

@@ -59,7 +59,7 @@ def test_losses_and_rates():
     assert make_loss(Trial("HNNCELoss", 0, differentiate_weights=True)).differentiate_weights
     assert isinstance(make_loss(Trial("DCLLoss", 0)), DCLLoss)
     assert isinstance(make_loss(Trial("ReleasedHNLoss", 0)), ReleasedHNLoss)
-    config = config_of(Trial("DCLLoss", 3, batch_size=32), Sizes())
+    config = config_of(Trial("DCLLoss", 3, batch_size=32), Sizes().training, Sizes().epochs)
     steps = 4000 // 32
     assert config.seed == 3 and config.rate(steps // 2, steps) == 1e-3 and config.rate(2 * steps, steps) == 5e-4
     assert config.rate(0, steps) == pytest.approx(1e-3 / (steps // 2))

@@ -54,6 +54,10 @@ def test_an_image_of_unknown_origin_is_refused(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         real_images.main([str(other)])
     assert "the manifest has no row for one of breast_ultrasound" in capsys.readouterr().err
+    (other / "manifest.csv").write_text("task,name\n")
+    with pytest.raises(SystemExit):
+        real_images.main([str(other)])
+    assert "has no column dataset_name, file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         real_images.main([str(tmp_path / "nowhere")])
     assert "No such file" in capsys.readouterr().err
