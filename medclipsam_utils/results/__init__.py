@@ -10,11 +10,11 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 _SHORT = {"breast_ultrasound": "breast", "brain_mri": "brain", "lung_xray": "X-ray", "lung_ct": "CT"}
-#: Rows of :func:`supervision_table`: what the CLIP learned from, its name, and where the scores are.
+#: Rows of :func:`supervision_table`: what the CLIP learned from, and where the scores are.
 _SUPERVISION = (
-    ("captions *", "tiny-base", "saliency_methods", "M2IB, captions only"),
-    ("captions, regions", "tiny", "saliency_methods", "M2IB"),
-    ("(the true box)", "no CLIP", "components_added", "SAM on the true box"),
+    ("captions *", "saliency_methods", "M2IB, captions only"),
+    ("captions, regions", "saliency_methods", "M2IB"),
+    ("no CLIP: true box", "components_added", "SAM on the true box"),
 )
 
 
@@ -43,13 +43,15 @@ def supervision_table() -> str:
         with the box of the exact mask; and what all rows have in common.
     """
     found = load_results("zero_shot")
-    lines = [f"{'the CLIP learned from':29s}" + "".join(f"{name:>7s}" for name in (*_SHORT.values(), "all"))]
-    for source, model, part, row in _SUPERVISION:
+    lines = [f"{'CLIP learned from':18s}" + "".join(f"{name:>6s}" for name in (*_SHORT.values(), "all"))]
+    for source, part, row in _SUPERVISION:
         scores = [100 * fmean(found[part][task]["scores"][row]["DSC"]) for task in _SHORT]
-        lines.append(f"{source:18s} {model:10s}" + "".join(f"{score:7.1f}" for score in (*scores, fmean(scores))))
+        lines.append(f"{source:18s}" + "".join(f"{score:6.1f}" for score in (*scores, fmean(scores))))
     lines += [
-        "DSC in percent, simulated. In all rows SAM learned from exact",
-        "masks, and settings were chosen with masks of other images.",
-        "* Exact masks chose which patches this CLIP was shown.",
+        "Mean DSC in percent, simulated.",
+        "captions: tiny-base; captions, regions: tiny.",
+        "The settings of both were chosen with masks,",
+        "and SAM learned from exact masks in all rows.",
+        "* Masks chose which patches it was shown.",
     ]
     return "\n".join(lines)
