@@ -43,7 +43,7 @@ def supervision_table() -> str:
         with the box of the exact mask; and what all rows have in common.
     """
     found = load_results("zero_shot")
-    lines = [f"{'CLIP learned from':18s}" + "".join(f"{name:>6s}" for name in (*_SHORT.values(), "all"))]
+    lines = [f"{'learned from':18s}" + "".join(f"{name:>6s}" for name in (*_SHORT.values(), "all"))]
     for source, part, row in _SUPERVISION:
         scores = [100 * fmean(found[part][task]["scores"][row]["DSC"]) for task in _SHORT]
         lines.append(f"{source:18s}" + "".join(f"{score:6.1f}" for score in (*scores, fmean(scores))))
