@@ -5,7 +5,7 @@ from .information_bottleneck import Bottleneck, information, m2ib, patch_informa
 from .inputs import Method, Text
 from .maps import best_dice, coverage, points_at
 from .model_randomisation import map_correlation, randomisation
-from .patches import patch_cosines, patch_features, patch_text
+from .patches import divide, patch_cosines, patch_features, patch_text
 from .presence import PresenceTest, calibrate_presence, mean_features
 from .prompt_specificity import Specificity, specificity
 from .rollout import attention_rollout
@@ -25,6 +25,7 @@ __all__ = [
     "calibrate_presence",
     "coverage",
     "deletion_insertion",
+    "divide",
     "grad_cam",
     "gscore_cam",
     "information",

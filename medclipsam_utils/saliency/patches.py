@@ -20,6 +20,10 @@ near and have similar keys k,
 
 and the block's skip connection and MLP are left out. Where an attention pool follows, they stay: it was trained on
 them.
+
+**Windows** are ours. In its blocks a patch may take up what any other patch shows, and then the map is bright where
+the words are *known* to be true, not where they are. If the blocks see one window of the image at a time, a patch can
+know its window and nothing else. That suits a CLIP that was trained so, such as ``tiny-base``.
 """
 
 from __future__ import annotations
@@ -44,7 +48,12 @@ _TOGETHER = 32
 
 
 def patch_text(
-    clip: Clip, images: Image | Sequence[Image], text: Text, *, neighbourhood: float | None = None
+    clip: Clip,
+    images: Image | Sequence[Image],
+    text: Text,
+    *,
+    neighbourhood: float | None = None,
+    windows: int | None = None,
 ) -> list[np.ndarray]:
     """Make maps of the cosine between each patch and the text.
 
@@ -53,21 +62,28 @@ def patch_text(
         images, text: as :func:`~medclipsam_utils.saliency.m2ib` takes them.
         neighbourhood: σ of NACLIP's window in patches, above 0 (its authors take 5); None leaves the last block as it
             was trained.
+        windows: how many windows along each side of the image the blocks see one at a time, a divisor of the rows and
+            columns of patches; the map is the mean over four places of the windows. None is the whole image at once.
 
     Returns:
         B maps float32 [H, W], each of the size of its image, from 0 to 1 (min-max). A map without contrast is all 0.
 
     Raises:
         ModelError: the image tower has no blocks, or an image or a text does not fit.
-        ValueError: ``neighbourhood`` is not above 0, or there is another number of texts than of images.
+        ValueError: ``neighbourhood`` is not above 0, the patches cannot be divided into so many ``windows``, or there
+            is another number of texts than of images.
     """
     batch = batch_of(images)
-    cosines = patch_cosines(clip, batch, text, neighbourhood).cpu().numpy()  # (B, rows, columns)
+    cosines = patch_cosines(clip, batch, text, neighbourhood, windows).cpu().numpy()  # (B, rows, columns)
     return [upsample(grid, image_size(image)) for grid, image in zip(cosines, batch, strict=True)]
 
 
 def patch_cosines(
-    clip: Clip, images: Image | Sequence[Image], text: Text, neighbourhood: float | None = None
+    clip: Clip,
+    images: Image | Sequence[Image],
+    text: Text,
+    neighbourhood: float | None = None,
+    windows: int | None = None,
 ) -> Tensor:
     """Compute the cosines of patches and text, float32 [B, rows, columns] from −1 to 1: :func:`patch_text`'s maps.
 
@@ -76,16 +92,18 @@ def patch_cosines(
     images = batch_of(images)
     with untouched(clip.model):
         texts = functional.normalize(text_features(clip, text, len(images)), dim=-1)  # (B, D)
-        return torch.einsum("brcd,bd->brc", patch_features(clip, images, neighbourhood), texts)
+        return torch.einsum("brcd,bd->brc", patch_features(clip, images, neighbourhood, windows), texts)
 
 
-def patch_features(clip: Clip, images: Image | Sequence[Image], neighbourhood: float | None = None) -> Tensor:
+def patch_features(
+    clip: Clip, images: Image | Sequence[Image], neighbourhood: float | None = None, windows: int | None = None
+) -> Tensor:
     """Encode each patch as if the tower attended to it alone.
 
     Arguments and errors are those of :func:`patch_text`.
 
     Returns:
-        float32 [B, rows, columns, D], L2-normalised.
+        float32 [B, rows, columns, D], L2-normalised; with windows the mean of four that are.
     """
     if neighbourhood is not None and not (neighbourhood > 0 and math.isfinite(neighbourhood)):
         raise ValueError(f"neighbourhood is {neighbourhood}: give a number of patches above 0, or None")
@@ -94,26 +112,75 @@ def patch_features(clip: Clip, images: Image | Sequence[Image], neighbourhood: f
     seen = images or [np.zeros((1, 1, 3), dtype=np.uint8)]  # without images, this one tells what D is
     found = []
     with untouched(clip.model), torch.no_grad():
+        places = [None] if windows is None else _moved_windows(tower.grid, windows)
         for start in range(0, len(seen), _TOGETHER):
             tokens = tower.embed(clip.preprocess(seen[start : start + _TOGETHER]))  # (B, N, C)
-            alone = _before_pooling(tower, tokens, neighbourhood).flatten(0, 1)[:, None]  # (B · patches, 1, C)
-            # A tower with a class token finds the patch in its place too.
-            features = tower.finish(_rest(tower, alone.expand(-1, tower.prefix + 1, -1), neighbourhood))
-            found.append(functional.normalize(features, dim=-1).unflatten(0, (-1, *tower.grid)))
+            each = [_features(tower, tokens, neighbourhood, place) for place in places]
+            found.append(torch.stack(each).mean(dim=0).unflatten(1, tower.grid))
     return torch.cat(found)[: len(images)]
 
 
-def _before_pooling(tower: Tower, tokens: Tensor, neighbourhood: float | None) -> Tensor:
+def divide(grid: tuple[int, int], sides: int, moved: tuple[int, int] = (0, 0)) -> Tensor:
+    """Divide a grid of patches into sides × sides windows.
+
+    Args:
+        grid: rows and columns of patches.
+        sides: number of windows along each side.
+        moved: by how many rows and columns the windows are moved; one may go on at the opposite edge.
+
+    Returns:
+        int64 [sides², patches of a window]: indices of patches, row by row. Each patch is in one window.
+
+    Raises:
+        ValueError: the grid cannot be divided into so many.
+    """
+    if sides != int(sides) or sides < 1 or any(side % sides for side in grid):
+        raise ValueError(f"windows is {sides}: give a divisor of the grid of {grid[0]} × {grid[1]} patches, or None")
+    rows, columns = (side // sides for side in grid)
+    places = torch.arange(grid[0] * grid[1]).reshape(grid).roll((-moved[0], -moved[1]), dims=(0, 1))
+    return places.reshape(sides, rows, sides, columns).transpose(1, 2).reshape(sides**2, rows * columns)
+
+
+def _moved_windows(grid: tuple[int, int], sides: int) -> list[Tensor]:
+    """Place windows in four ways, moved by half of their side or not; in one way if that would be no other window."""
+    if sides == 1:
+        return [divide(grid, 1)]
+    divide(grid, sides)  # raises
+    halves = [sorted({0, side // sides // 2}) for side in grid]
+    return [divide(grid, sides, (rows, columns)) for rows in halves[0] for columns in halves[1]]
+
+
+def _features(tower: Tower, tokens: Tensor, neighbourhood: float | None, windows: Tensor | None) -> Tensor:
+    """Encode each patch of tokens [B, N, C] alone, after the blocks have seen each of the windows: [B, patches, D]."""
+    alone = _before_pooling(tower, tokens, neighbourhood, windows).flatten(0, 1)[:, None]  # (B · patches, 1, C)
+    # A tower with a class token finds the patch in its place too.
+    features = tower.finish(_rest(tower, alone.expand(-1, tower.prefix + 1, -1), neighbourhood))
+    return functional.normalize(features, dim=-1).unflatten(0, (len(tokens), -1))
+
+
+def _before_pooling(tower: Tower, tokens: Tensor, neighbourhood: float | None, windows: Tensor | None) -> Tensor:
     """Run the blocks up to where attention pools the patches: tokens of the patches [B, patches, C]."""
     if neighbourhood is None:
-        return tower.run(tokens, 0, None if tower.reads_patches else -1)[:, tower.prefix :]
-    tokens, last = tower.run(tokens, 0, -1)[:, tower.prefix :], tower.blocks[-1]
+        return _run(tower, tokens, None if tower.reads_patches else -1, windows)
+    tokens, last = _run(tower, tokens, -1, windows), tower.blocks[-1]
     near = _attend_nearby(last, tokens, tower.grid, neighbourhood)
     if not tower.reads_patches:
         return near
     scale, norm, mlp_scale = _residual_parts(last)
     tokens = tokens + scale(near)
     return tokens + mlp_scale(last.mlp(norm(tokens)))
+
+
+def _run(tower: Tower, tokens: Tensor, stop: int | None, windows: Tensor | None) -> Tensor:
+    """Run the first blocks, on each window by itself if there are any: tokens of the patches [B, patches, C]."""
+    if windows is None:
+        return tower.run(tokens, 0, stop)[:, tower.prefix :]
+    count = len(windows)
+    prefix, patches = tokens[:, : tower.prefix], tokens[:, tower.prefix :]
+    parts = patches[:, windows].flatten(0, 1)  # (B · windows, patches of a window, C)
+    parts = tower.run(torch.cat([prefix.repeat_interleave(count, dim=0), parts], dim=1), 0, stop)
+    order = windows.flatten().argsort()
+    return parts[:, tower.prefix :].unflatten(0, (-1, count)).flatten(1, 2)[:, order]
 
 
 def _rest(tower: Tower, alone: Tensor, neighbourhood: float | None) -> Tensor:
@@ -134,11 +201,11 @@ def _attend_nearby(block: Any, tokens: Tensor, grid: tuple[int, int], sigma: flo
         part.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)  # (B, heads, patches, d)
         for part in functional.linear(tokens, weight, bias).chunk(3, dim=2)
     )
-    likeness = keys @ keys.transpose(2, 3) / keys.shape[-1] ** 0.5 + _window(grid, sigma).to(keys)
+    likeness = keys @ keys.transpose(2, 3) / keys.shape[-1] ** 0.5 + _nearness(grid, sigma).to(keys)
     return project((likeness.softmax(-1) @ values).transpose(1, 2).flatten(2))
 
 
-def _window(grid: tuple[int, int], sigma: float) -> Tensor:
+def _nearness(grid: tuple[int, int], sigma: float) -> Tensor:
     """Compute exp(−|p − q|² / 2σ²) of all pairs of patches: float32 [patches, patches]."""
     rows, columns = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in grid), indexing="ij")
     places = torch.stack([rows.flatten(), columns.flatten()], dim=1)

@@ -51,17 +51,18 @@ class PatchText:
     """How a map is made of patch–text cosines.
 
     Attributes:
-        neighbourhood: see :func:`~medclipsam_utils.saliency.patch_text`.
+        neighbourhood, windows: see :func:`~medclipsam_utils.saliency.patch_text`.
         views: as in :class:`M2IB`.
     """
 
     neighbourhood: float | None = None
     views: bool = False
+    windows: int | None = None
 
     @property
     def method(self) -> Method:
         """The method with these settings."""
-        plain = partial(patch_text, neighbourhood=self.neighbourhood)
+        plain = partial(patch_text, neighbourhood=self.neighbourhood, windows=self.windows)
         return moved_views(plain) if self.views else plain
 
 

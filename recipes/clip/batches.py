@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from medclipsam_utils import TASKS
 from medclipsam_utils.models.tiny_clip import MEAN, PATCH_SIZE, STD
+from medclipsam_utils.saliency import divide
 
 from ..data.captions import Caption, draw_caption, image_facts, judge
 from ..data.images import Images
-from .patches import GRID, windows
+from .patches import GRID
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +170,7 @@ def _by_chance(pairs: int, keep: float, sides: int, rng: np.random.Generator) ->
     side, kept = GRID // sides, []
     for _ in range(pairs):
         rows, columns = rng.integers(side, size=2) if sides > 1 else (0, 0)
-        parts = windows(sides, int(rows), int(columns)).numpy()
+        parts = divide((GRID, GRID), sides, (int(rows), int(columns))).numpy()
         order = np.sort(rng.random(parts.shape).argsort(axis=1)[:, : round(keep * side**2)], axis=1)
         kept.append(np.take_along_axis(parts, order, axis=1))
     return torch.from_numpy(np.stack(kept)).repeat_interleave(2, dim=0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from open_clip import CustomTextCLIP
 from torch import Tensor
@@ -38,35 +36,6 @@ def encode_windows(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) ->
     """
     tokens = _run_blocks(clip, pixels, kept)
     return _pool(clip, tokens.flatten(1, 2)), _pool(clip, tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
-
-
-def windows(sides: int, rows: int = 0, columns: int = 0) -> Tensor:
-    """Divide the grid into sides × sides windows, moved by some patches; one may go on at the opposite edge.
-
-    Returns:
-        int64 [sides², patches of a window], each patch once.
-    """
-    side = GRID // sides
-    places = torch.arange(GRID**2).reshape(GRID, GRID).roll((-rows, -columns), dims=(0, 1))
-    return places.reshape(sides, side, sides, side).transpose(1, 2).reshape(sides**2, side**2)
-
-
-def window_cosines(clip: CustomTextCLIP, pixels: Tensor, text: Tensor, sides: int) -> Tensor:
-    """Map the cosine of text and window: for each patch the mean of the windows that hold it, [B, patches].
-
-    Windows are moved by half of their side, so that a patch is in four of them.
-
-    Args:
-        pixels: float32 [B, 3, 128, 128], normalised.
-        text: float32 [D], L2-normalised.
-        sides: windows along each side of the image.
-    """
-    total, moves = torch.zeros(len(pixels), GRID**2), range(0, GRID // sides, max(1, GRID // sides // 2))
-    for rows, columns in itertools.product(moves, moves):
-        kept = windows(sides, rows, columns).expand(len(pixels), -1, -1)
-        cosines = encode_windows(clip, pixels, kept)[1].float() @ text  # (B, W)
-        total.scatter_add_(1, kept.flatten(1), cosines.repeat_interleave(kept.shape[2], dim=1))
-    return total / len(moves) ** 2
 
 
 def _run_blocks(clip: CustomTextCLIP, pixels: Tensor, kept: Tensor | None) -> Tensor:

@@ -91,7 +91,7 @@ STAGES = {
         muon_rate=0.005, learning_rate=5e-4, weight_decay=0.01, warm_up=100,
     ),
     "words": Settings(
-        "words", steps=4000, region_weight=0.0, masks=False, seeds_per_task=2000,
+        "words", steps=3600, region_weight=0.0, masks=False, seeds_per_task=2000,
         image_weight=0.25, window_weight=1.0, pair_weight=1.0, sides=4, whole_steps=0.2, bias=-3.2,
         pairs_per_task={"breast_ultrasound": 8, "brain_mri": 10, "lung_xray": 3, "lung_ct": 3},
         muon_rate=0.02, weight_decay=0.01, average=0.99, warm_up=50, whole_from=0.95,

@@ -19,9 +19,10 @@ from medclipsam_utils.models.checkpoints import CLIP_FORMAT, read_header
 from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer, split_words
 from medclipsam_utils.runs import checkpoints, files
+from medclipsam_utils.saliency import divide
 from recipes.clip import train
 from recipes.clip.batches import shrink
-from recipes.clip.patches import GRID, encode_patches, encode_windows, patch_features, window_cosines, windows
+from recipes.clip.patches import GRID, encode_patches, encode_windows, patch_features
 from recipes.clip.text import encode_captions, hide_words, vocabulary
 from recipes.data import images as simulated
 from recipes.training.optimizers import moving_average
@@ -292,23 +293,15 @@ class TestRun:
 
 
 class TestWindows:
-    @pytest.mark.parametrize("sides", [1, 2, 4])
-    def test_each_patch_is_in_one_of_them(self, sides):
-        found = windows(sides, 3, 5)
-        assert found.shape == (sides**2, GRID**2 // sides**2)
-        assert torch.equal(found.flatten().sort().values, torch.arange(GRID**2))
-        assert windows(4)[1].tolist() == [row * GRID + column for row in range(4) for column in range(4, 8)]
-        assert windows(4, 1, 2)[0, 0] == GRID + 2
-
     @torch.inference_mode()
     def test_a_window_knows_nothing_of_the_others(self, monkeypatch):
         torch.manual_seed(0)
         clip = build_tiny_clip(20).eval()
         pixels = torch.randn(2, 3, 128, 128)
-        whole, (one,) = encode_windows(clip, pixels[:1], windows(1)[None])
+        whole, (one,) = encode_windows(clip, pixels[:1], divide((GRID, GRID), 1)[None])
         assert torch.allclose(whole, encode_patches(clip, pixels[:1], None)[0], atol=1e-5)
         assert torch.allclose(whole, one, atol=1e-5)
-        kept = windows(4).expand(2, -1, -1)
+        kept = divide((GRID, GRID), 4).expand(2, -1, -1)
         tokens = torch.randn(2, GRID**2, 128)  # given at once: the embedding normalises over the whole image
         monkeypatch.setattr(clip.visual.trunk.patch_embed, "forward", lambda pixels: tokens)
         before = encode_windows(clip, pixels, kept)[1]
@@ -316,20 +309,6 @@ class TestWindows:
         after = encode_windows(clip, pixels, kept)[1]
         same = (before - after).abs().amax(dim=(0, 2)) < 1e-6
         assert same.tolist() == [False] + [True] * 15
-
-    @torch.inference_mode()
-    def test_the_map_is_the_mean_of_the_windows_that_hold_a_patch(self):
-        torch.manual_seed(0)
-        clip, pixels = build_tiny_clip(20).eval(), torch.randn(1, 3, 128, 128)
-        text = torch.nn.functional.normalize(torch.randn(128), dim=0)
-        found = window_cosines(clip, pixels, text, 4)
-        patch, means = 5 * GRID + 9, []
-        for rows in (0, 2):
-            for columns in (0, 2):
-                division = windows(4, rows, columns)
-                (window,) = (division == patch).any(dim=1).nonzero()[0].tolist()
-                means.append((encode_windows(clip, pixels, division[None])[1][0, window] @ text).item())
-        assert found.shape == (1, GRID**2) and found[0, patch].item() == pytest.approx(np.mean(means), abs=1e-5)
 
 
 class TestRunFiles:

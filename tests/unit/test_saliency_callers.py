@@ -47,6 +47,7 @@ MAPS = {
     "moved views": moved_views(partial(m2ib, **FEW)),
     "patch_text": patch_text,
     "neighbours": partial(patch_text, neighbourhood=2.0),
+    "windows": partial(patch_text, windows=4),
     "integrated gradients": partial(integrated_gradients, layer=1, steps=2),
     "grad_cam": grad_cam,
     "gscore_cam": partial(gscore_cam, channels=4),

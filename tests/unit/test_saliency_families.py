@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from medclipsam_utils.models import ModelError, load_clip
 from medclipsam_utils.saliency import (
+    divide,
     integrated_gradients,
     patch_contributions,
     patch_cosines,
@@ -122,6 +124,49 @@ class TestPatchText:
             assert values(clip, [], TEXT).shape == (0, *clip.grid_size) and method(clip, [], TEXT) == []
             with pytest.raises(ValueError, match="2 texts for 1 images"):
                 method(clip, [OTHER], [TEXT, TEXT])
+
+    def test_windows_by_hand(self, name):
+        """Window after window, each patch of it by its row and column."""
+        clip = MODELS[name][0]()
+        tower, (rows, columns) = image_tower(clip), clip.grid_size
+        stop = None if tower.reads_patches else -1
+        expected = torch.zeros(rows, columns, clip.encode_text(TEXT).shape[1])
+        with torch.no_grad():
+            tokens = tower.embed(clip.preprocess(SAMPLE.image))
+            for down, right in itertools.product((0, rows // 4), (0, columns // 4)):
+                for top, left in itertools.product((0, rows // 2), (0, columns // 2)):
+                    places = list(itertools.product(range(top, top + rows // 2), range(left, left + columns // 2)))
+                    places = [((row + down) % rows, (column + right) % columns) for row, column in places]
+                    numbers = [*range(tower.prefix), *(tower.prefix + row * columns + column for row, column in places)]
+                    seen = tower.run(tokens[:, numbers], 0, stop)[0, tower.prefix :]
+                    alone = seen[:, None].expand(-1, tower.prefix + 1, -1)
+                    features = tower.finish(alone if stop is None else tower.run(alone, -1))
+                    for place, feature in zip(places, F.normalize(features, dim=-1), strict=True):
+                        expected[place] += feature / 4
+        found = patch_features(clip, SAMPLE.image, windows=2)
+        torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-5)
+        (saliency,) = patch_text(clip, SAMPLE.image, TEXT, windows=2)
+        np.testing.assert_allclose(
+            saliency, upsample((expected @ clip.encode_text(TEXT)[0]).numpy(), SAMPLE.image.shape[:2]), atol=1e-4
+        )
+
+    def test_one_window_is_the_whole_image(self, name):
+        clip = MODELS[name][0]()
+        whole, one = (patch_features(clip, SAMPLE.image, windows=windows) for windows in (None, 1))
+        torch.testing.assert_close(one, whole, rtol=1e-3, atol=1e-5)
+
+    def test_neighbours_see_across_windows(self, name):
+        clip = MODELS[name][0]()
+        alone, both = (patch_features(clip, SAMPLE.image, neighbourhood, 2) for neighbourhood in (None, 2.0))
+        assert alone.shape == both.shape and not torch.allclose(alone, both, atol=1e-3)
+
+    def test_what_cannot_be_divided_is_refused(self, name):
+        clip = MODELS[name][0]()
+        for windows in (0, -2, 3, 1.5, max(clip.grid_size) + 1):
+            with pytest.raises(
+                ValueError, match=rf"windows is {windows}: give a divisor of the grid of \d+ × \d+ patches"
+            ):
+                patch_text(clip, SAMPLE.image, TEXT, windows=windows)
 
     def test_neighbours_by_hand(self, name):
         """Every patch in turn, head by head, in double precision."""
@@ -246,3 +291,27 @@ def test_towers_that_are_no_transformers_are_refused():
     )
     with pytest.raises(ModelError, match="vision transformer"):
         patch_text(resnet, OTHER, TEXT)
+
+
+class TestDivide:
+    @pytest.mark.parametrize("sides", [1, 2, 4, 16])
+    def test_each_patch_is_in_one_window(self, sides):
+        found = divide((16, 16), sides, (3, 5))
+        assert found.shape == (sides**2, 256 // sides**2)
+        assert torch.equal(found.flatten().sort().values, torch.arange(256))
+
+    def test_places_by_hand(self):
+        assert divide((16, 16), 4)[1].tolist() == [row * 16 + column for row in range(4) for column in range(4, 8)]
+        assert divide((16, 16), 4, (1, 2))[0, 0] == 16 + 2
+        assert divide((4, 6), 2).tolist()[3] == [15, 16, 17, 21, 22, 23]  # a grid that is no square
+
+    def test_a_patch_knows_its_windows_and_nothing_else(self, monkeypatch):
+        clip = load_clip("tiny")
+        tokens = torch.randn(1, 256, 128, generator=torch.Generator().manual_seed(0))
+        # Given at once, because the embedding normalises over the whole image.
+        monkeypatch.setattr(clip.model.visual.trunk.patch_embed, "forward", lambda pixels: tokens)
+        before = patch_features(clip, SAMPLE.image, windows=4)
+        tokens[0, 5 * 16 + 9] *= -1  # its windows reach from row 2 to 7, from column 6 to 11
+        moved = (patch_features(clip, SAMPLE.image, windows=4) - before)[0].abs().amax(dim=-1) > 1e-6
+        rows, columns = (found.tolist() for found in moved.nonzero().T)
+        assert (min(rows), max(rows), min(columns), max(columns)) == (2, 7, 6, 11)
