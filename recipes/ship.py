@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     for source, target in CLIPS.items():
         header = read_header(options.clip / source, CLIP_FORMAT)
         clip = load_clip(options.clip / source)
-        save_tiny_clip(options.weights / target, clip.model.half(), header["vocabulary"], header["trained"])
+        save_tiny_clip(
+            options.weights / target, clip.model.half(), header["vocabulary"], header["trained"], header["windows"]
+        )
     header = read_header(options.sam / SAM_SOURCE, SAM_FORMAT)
     save_tiny_sam(options.weights / SAM_TARGET, load_sam(options.sam / SAM_SOURCE).model.half(), header["trained"])
     for stage in CLIP_LOGS:

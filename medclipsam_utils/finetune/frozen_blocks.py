@@ -43,7 +43,7 @@ class FrozenBlocks(Clip):
         if not (isinstance(model, CustomTextCLIP) and isinstance(model.visual, TimmModel)):
             reason = f"its image tower, {type(clip.image_tower).__name__}, cannot be parted after its blocks"
             raise model_error(clip.name, reason, "Choose a model such as tiny or biomedclip, or fine-tune all of it")
-        parts = clip.tokenizer, clip.image_size, clip.mean, clip.std, clip.config
+        parts = clip.tokenizer, clip.image_size, clip.mean, clip.std, clip.config, clip.windows
         super().__init__(clip.name, _AfterBlocks(model), *parts)
         self._preprocess_pixels = clip.preprocess
         self._run_blocks: Callable[[Tensor], Tensor] = model.visual.trunk.forward_features

@@ -1,8 +1,9 @@
 """The files of the small models: safetensors, with what is needed to use the weights in the header.
 
 The header of a safetensors file may hold strings. Ours are ``format`` (which architecture, and which version of it),
-``vocabulary`` (of a CLIP: JSON list of the words in the order of their ids) and ``trained`` (JSON object: how the
-weights came about). Reading such a file runs no code, unlike unpickling.
+``vocabulary`` (of a CLIP: JSON list of the words in the order of their ids), ``windows`` (of a CLIP whose blocks saw
+windows of the image in training: JSON number of them along each side) and ``trained`` (JSON object: how the weights
+came about). Reading such a file runs no code, unlike unpickling.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ CLIP_FORMAT = "medclipsam-tiny-clip-1"
 SAM_FORMAT = "medclipsam-tiny-sam-1"
 
 _FIELDS = {CLIP_FORMAT: ("vocabulary", "trained"), SAM_FORMAT: ("trained",)}
+_OPTIONAL = {CLIP_FORMAT: ("windows",), SAM_FORMAT: ()}
 
 
 def save_tiny_clip(
-    path: str | os.PathLike, model: nn.Module, vocabulary: Sequence[str], trained: Mapping[str, Any]
+    path: str | os.PathLike,
+    model: nn.Module,
+    vocabulary: Sequence[str],
+    trained: Mapping[str, Any],
+    windows: int | None = None,
 ) -> None:
     """Write a small CLIP to a file that :func:`~medclipsam_utils.models.load_clip` reads. All or nothing is written.
 
@@ -38,6 +44,7 @@ def save_tiny_clip(
         model: a model of :func:`~medclipsam_utils.models.tiny_clip.build_tiny_clip`, on any device.
         vocabulary: the words of its tokenizer, in the order of their ids.
         trained: how the weights came about, in what JSON can hold: data, seeds, settings, results.
+        windows: see :class:`~medclipsam_utils.models.Clip`.
 
     Raises:
         ModelError: the extension is another, a weight is not finite, the vocabulary is not the model's, or the file
@@ -48,7 +55,10 @@ def save_tiny_clip(
     if embedded != tokens:
         reason = f"the model embeds {embedded} tokens, the vocabulary and the special tokens are {tokens}"
         raise model_error(path, reason, "Give the vocabulary that the model was built for")
-    _save(path, model, {"format": CLIP_FORMAT, "vocabulary": json.dumps(list(vocabulary))}, trained)
+    header = {"format": CLIP_FORMAT, "vocabulary": json.dumps(list(vocabulary))}
+    if windows is not None:
+        header["windows"] = json.dumps(windows)
+    _save(path, model, header, trained)
 
 
 def save_tiny_sam(path: str | os.PathLike, model: nn.Module, trained: Mapping[str, Any]) -> None:
@@ -66,7 +76,9 @@ def save_tiny_sam(path: str | os.PathLike, model: nn.Module, trained: Mapping[st
 
 
 def read_header(path: str | os.PathLike, expected_format: str) -> dict[str, Any]:
-    """Read what a file says about its weights: ``trained``, and of a CLIP ``vocabulary``, as Python objects.
+    """Read what a file says about its weights: ``trained``, and of a CLIP ``vocabulary`` and ``windows``.
+
+    They are Python objects; ``windows`` is None where the file does not say it.
 
     Raises:
         ModelError: the file is missing, damaged or of another format.
@@ -84,7 +96,8 @@ def read_header(path: str | os.PathLike, expected_format: str) -> dict[str, Any]
     if found != expected_format:
         raise model_error(path, f"its format is {found!r}, not {expected_format!r}", "Load a file of that kind")
     try:
-        return {field: json.loads(header[field]) for field in _FIELDS[expected_format]}
+        said = {field: json.loads(header[field]) for field in _FIELDS[expected_format]}
+        return said | {field: json.loads(header.get(field, "null")) for field in _OPTIONAL[expected_format]}
     except (KeyError, json.JSONDecodeError) as error:
         raise model_error(path, f"its header is incomplete ({error!r})", "Save or download it again") from None
 

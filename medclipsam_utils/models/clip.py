@@ -44,6 +44,9 @@ class Clip:
         std: deviation of red, green and blue, by which the pixels are divided.
         config: what open_clip needs to build the model again (``model_cfg``, ``preprocess_cfg``); None for a small
             CLIP, which has no choices.
+        windows: into how many windows along each side of the image its training divided what the blocks see at a time;
+            None for the whole image, as usual. Maps of patches are made likewise: see
+            :func:`~medclipsam_utils.saliency.patch_text`.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Clip:
         mean: Sequence[float],
         std: Sequence[float],
         config: dict[str, Any] | None = None,
+        windows: int | None = None,
     ):
         self.name = name
         self.model: Any = model.eval()  # which towers it has, and of what class, is known to open_clip alone
@@ -63,6 +67,7 @@ class Clip:
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.config = config
+        self.windows = windows
 
     def __repr__(self) -> str:
         millions = sum(parameter.numel() for parameter in self.model.parameters()) / 1e6

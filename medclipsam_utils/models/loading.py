@@ -84,7 +84,7 @@ def _load_file(path: Path, name: str, device: torch.device) -> Clip:
     tokenizer = WordTokenizer(header["vocabulary"], CONTEXT_LENGTH)
     model = build_tiny_clip(tokenizer.vocabulary_size)
     load_weights(path, model)
-    return Clip(name, move(model, device, name), tokenizer, IMAGE_SIZE, MEAN, STD)
+    return Clip(name, move(model, device, name), tokenizer, IMAGE_SIZE, MEAN, STD, windows=header["windows"])
 
 
 def _is_ours(path: Path) -> bool:

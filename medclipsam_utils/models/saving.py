@@ -40,7 +40,7 @@ def save_clip(path: str | os.PathLike, clip: Clip, trained: Mapping[str, Any]) -
     path = Path(path)
     if isinstance(clip.tokenizer, WordTokenizer):
         path = path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
-        save_tiny_clip(path, clip.model, clip.tokenizer.vocabulary, trained)
+        save_tiny_clip(path, clip.model, clip.tokenizer.vocabulary, trained, clip.windows)
         return path
     if path.exists() and not (path / CONFIG).is_file():
         raise model_error(path, "there is something else under this name", "Choose another name")

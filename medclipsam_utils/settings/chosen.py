@@ -8,8 +8,10 @@ paper's way were chosen on simulated validation images with their masks.
 :data:`SETTINGS` has what is used where nothing else is asked for. For BiomedCLIP that is the paper's way. For the small
 CLIP it is the cosines of patches and text, cut at a fraction of their peak: ``recipes/measure/ways.py`` found better
 masks in three of the four tasks, and no worse ones in the brain. Its patches were trained to match sentences one by
-one; those of BiomedCLIP were not. A sentence that somebody types is asked together with the task's own prompts, of
-which it is the smaller part: a free sentence says much that is not the target, and the map would go looking for it.
+one; those of BiomedCLIP were not. The small CLIP that learned from captions alone, ``"tiny-base"``, has settings of its
+own, which were chosen without any mask (``recipes/judge/choose_without_masks.py``). A sentence that somebody types is
+asked together with the task's own prompts, of which it is the smaller part: a free sentence says much that is not the
+target, and the map would go looking for it.
 
 A target that is none of the four gets the settings under :data:`ANY`, which are no other target's: they ask with the
 words alone, look for one structure and hand SAM a box.
@@ -41,24 +43,29 @@ _BLOCKS_AFTER = 3
 _tiny = partial(M2IB, layer=5, samples=5, standardize=True)
 _paper = partial(M2IB, layer=9)
 _patches = partial(Settings, PatchText(views=True), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35)
+_windows = partial(
+    Settings, PatchText(views=True, windows=4), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35
+)
+
+_papers_way_of_tiny = MappingProxyType(
+    {
+        "breast_ultrasound": Settings(_tiny(beta=0.03, variance=4.0, views=True), ("P1",), margin=-0.1),
+        "brain_mri": Settings(_tiny(beta=0.1, variance=4.0, views=True), ("P2",), against_absent=True, clusters=3),
+        "lung_xray": Settings(_tiny(beta=0.03, variance=4.0), ("P0", "P1", "P2"), margin=0.1),
+        "lung_ct": Settings(_tiny(beta=0.03, variance=32.0, views=True), ("P1",), clusters=3),
+        ANY: Settings(_tiny(beta=0.03, variance=4.0, views=True)),
+    }
+)
 
 #: The paper's way by model and by task: M2IB, k-means, SAM. Read-only. ``"tiny"`` is every CLIP of the small
-#: architecture, ``"biomedclip"`` every CLIP of BiomedCLIP's, fine-tuned or not.
+#: architecture, ``"tiny-base"`` those of them whose blocks saw windows in training, ``"biomedclip"`` every CLIP of
+#: BiomedCLIP's architecture; fine-tuned or not.
 #:
 #: :meta hide-value:
 PAPERS_WAY: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
     {
-        "tiny": MappingProxyType(
-            {
-                "breast_ultrasound": Settings(_tiny(beta=0.03, variance=4.0, views=True), ("P1",), margin=-0.1),
-                "brain_mri": Settings(
-                    _tiny(beta=0.1, variance=4.0, views=True), ("P2",), against_absent=True, clusters=3
-                ),
-                "lung_xray": Settings(_tiny(beta=0.03, variance=4.0), ("P0", "P1", "P2"), margin=0.1),
-                "lung_ct": Settings(_tiny(beta=0.03, variance=32.0, views=True), ("P1",), clusters=3),
-                ANY: Settings(_tiny(beta=0.03, variance=4.0, views=True)),
-            }
-        ),
+        "tiny": _papers_way_of_tiny,
+        "tiny-base": _papers_way_of_tiny,
         "biomedclip": MappingProxyType(
             {
                 "breast_ultrasound": Settings(_paper(beta=1.0), ("P3",)),
@@ -85,21 +92,31 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
                 ANY: Settings(PatchText(views=True), binarize="threshold", threshold=0.8),
             }
         ),
+        "tiny-base": MappingProxyType(
+            {
+                "breast_ultrasound": _windows(threshold=0.8, zoom=True),
+                "brain_mri": _windows(threshold=0.8, zoom=True),
+                "lung_xray": _windows(threshold=0.7),
+                "lung_ct": _windows(threshold=0.8),
+                ANY: Settings(PatchText(views=True, windows=4), binarize="threshold", threshold=0.8),
+            }
+        ),
         "biomedclip": PAPERS_WAY["biomedclip"],
     }
 )
 
 #: Number of channels that gScoreCAM looks at, by model: the paper's, and of the small CLIP's channels a tenth, as the
 #: authors of gScoreCAM recommend.
-CHANNELS: Mapping[str, int] = MappingProxyType({"tiny": 13, "biomedclip": 300})
+CHANNELS: Mapping[str, int] = MappingProxyType({"tiny": 13, "tiny-base": 13, "biomedclip": 300})
 
 
 def row_of(clip: Clip) -> str:
-    """Tell whose settings a CLIP takes, by its architecture: those of ``"tiny"`` or of ``"biomedclip"``.
-
-    A CLIP of another architecture takes the latter, which were chosen for a vision transformer as large as most.
+    """Tell whose settings a CLIP takes: of the small architecture those of ``"tiny"``, or of ``"tiny-base"`` if its
+    blocks saw windows in training; any other CLIP those of ``"biomedclip"``, whose transformer is as large as most.
     """
-    return "tiny" if clip.is_small else "biomedclip"
+    if not clip.is_small:
+        return "biomedclip"
+    return "tiny" if clip.windows is None else "tiny-base"
 
 
 def settings_for(

@@ -1,9 +1,8 @@
 """Train the small CLIP from simulated images alone.
 
-    python -m recipes.clip.train base    --work FOLDER    # captions; masks choose which patches are kept
+    python -m recipes.clip.train base    --work FOLDER    # captions alone: no mask is read
     python -m recipes.clip.train regions --work FOLDER    # captions and simulated regions
     python -m recipes.clip.train tuned   --work FOLDER    # goes on from regions: what saliency needs
-    python -m recipes.clip.train words   --work FOLDER    # captions alone
 
 The folder keeps the simulated images, a checkpoint every few minutes and the results. The same command goes on where an
 interrupted one stopped. ``--quick`` proves in seconds that the recipe runs; what it trains is of no use.
@@ -51,8 +50,7 @@ class Settings:
 
     stage: str
     steps: int
-    region_weight: float  # weight of the region-text loss; 0 is supervision by captions
-    masks: bool = True  # whether masks choose which patches are kept; False reads images and captions and nothing else
+    region_weight: float  # weight of the region-text loss; 0 is captions alone, and then no mask is read
     image_weight: float = 1.0  # weight of the loss of captions and whole images
     window_weight: float = 0.0  # weight of the same loss for "any window shows what the caption says"
     pair_weight: float = 0.0  # weight of the loss of counterfactual pairs
@@ -60,7 +58,8 @@ class Settings:
     whole_steps: float = 0.0  # fraction of the steps in which they see all of the image at once nevertheless
     bias: float = -5.0  # first bias of the logits of patches or windows
     starts_from: str | None = None  # the stage whose weights this one goes on from; random ones if None
-    seed: int = 0  # seed of the weights and of every batch
+    seed: int = 0  # seed of the weights and, with the number of the stage, of every batch
+    number: int = 1  # of the stage, each one's own
     seeds_per_task: int = 4000  # each seed is two images, with and without the target
     pairs_per_task: Mapping[str, int] = field(  # the tumours are harder than the lungs, the brain most of all
         default_factory=lambda: {"breast_ultrasound": 10, "brain_mri": 12, "lung_xray": 5, "lung_ct": 5}
@@ -81,20 +80,19 @@ class Settings:
 
 
 STAGES = {
-    "base": Settings("base", steps=1500, region_weight=0.0),
+    "base": Settings(
+        "base", steps=3600, region_weight=0.0, number=3, seeds_per_task=2000,
+        image_weight=0.25, window_weight=1.0, pair_weight=1.0, sides=4, whole_steps=0.2, bias=-3.2,
+        pairs_per_task={"breast_ultrasound": 8, "brain_mri": 10, "lung_xray": 3, "lung_ct": 3},
+        muon_rate=0.02, weight_decay=0.01, average=0.99, warm_up=50, whole_from=0.95,
+    ),
     "regions": Settings("regions", steps=4000, region_weight=1.0),
     "tuned": Settings(
-        "tuned", steps=4200, region_weight=1.0, starts_from="regions",
+        "tuned", steps=4200, region_weight=1.0, number=2, starts_from="regions",
         # Lungs are known by now, and of the tumours those of the brain are told least well.
         pairs_per_task={"breast_ultrasound": 10, "brain_mri": 16, "lung_xray": 3, "lung_ct": 3},
         # Half of what is best from random weights: enough to leave where the first stage settled, and not to undo it.
         muon_rate=0.005, learning_rate=5e-4, weight_decay=0.01, warm_up=100,
-    ),
-    "words": Settings(
-        "words", steps=3600, region_weight=0.0, masks=False, seeds_per_task=2000,
-        image_weight=0.25, window_weight=1.0, pair_weight=1.0, sides=4, whole_steps=0.2, bias=-3.2,
-        pairs_per_task={"breast_ultrasound": 8, "brain_mri": 10, "lung_xray": 3, "lung_ct": 3},
-        muon_rate=0.02, weight_decay=0.01, average=0.99, warm_up=50, whole_from=0.95,
     ),
 }  # fmt: skip
 
@@ -132,7 +130,7 @@ def train(settings: Settings, work: Path) -> Path:
         # We ask before images are drawn, which takes minutes.
         finished(checkpoint_file("clip", settings.starts_from, work))
     print(f"stage {settings.stage}: simulated images", flush=True)
-    images = shrink(load_images(work / "data", TRAINING, settings.seeds_per_task), settings.masks)
+    images = shrink(load_images(work / "data", TRAINING, settings.seeds_per_task), bool(settings.region_weight))
     held_out = shrink(load_images(work / "data", VALIDATION, min(250, settings.seeds_per_task)))
     tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
     trainer = Trainer(settings, tokenizer, work)
@@ -141,7 +139,8 @@ def train(settings: Settings, work: Path) -> Path:
     weights = weights_file("clip", settings.stage, work)
     results = {"settings": asdict(settings), "minutes": round(trainer.seconds / 60, 1), **machine(),
                "validation": validate(trainer.average.module, tokenizer, held_out, settings.sides)}  # fmt: skip
-    save_tiny_clip(weights, trainer.average.module, tokenizer.vocabulary, results)
+    windows = settings.sides if settings.sides > 1 else None
+    save_tiny_clip(weights, trainer.average.module, tokenizer.vocabulary, results, windows)
     write_json(weights.with_suffix(".json"), {**results, "log": trainer.log})
     print(f"wrote {weights}", flush=True)
     return weights
@@ -215,7 +214,7 @@ class Trainer:
     def _step(self, images: ClipImages) -> dict[str, float]:
         settings = self.settings
         done = self.step / settings.steps
-        rng = np.random.default_rng([settings.seed, list(STAGES).index(settings.stage), self.step])
+        rng = np.random.default_rng([settings.seed, settings.number, self.step])
         keep = settings.keep if done < settings.whole_from else 1.0
         sides = 1 if settings.whole_steps and rng.random() < settings.whole_steps else settings.sides
         batch = draw_batch(images, settings.pairs_per_task, settings.captions_per_image, keep, rng, sides)

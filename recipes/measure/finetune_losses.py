@@ -18,7 +18,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -129,18 +129,22 @@ def config_of(trial: Trial, training: int, epochs: int) -> FinetuneConfig:
 def tokens_of(folder: Path, first: int, count: int, model: str = START) -> list[dict]:
     """Give pairs whose images are what a model's frozen blocks say of them; computed once, read from then on."""
     dataset = SimulatedDataset(list(TASKS), range(first, first + count), caption_kind=CAPTION_KIND)
-    path = folder / f"pairs_{model}_{first}_{count}.pt"
+    items = (dataset[index] for index in range(len(dataset)))
+    return stored_tokens(folder / f"pairs_{model}_{first}_{count}.pt", items, model)
+
+
+def stored_tokens(path: Path, items: Iterable[dict], model: str) -> list[dict]:
+    """Read the tokens of images, and their captions, from a file; run the blocks and write it first if need be."""
     if not path.exists():
         clip = FrozenBlocks(load_clip(model))
         tokens, captions = [], []
         began = time.monotonic()
-        for index in range(len(dataset)):
-            item = dataset[index]
+        for number, item in enumerate(items, start=1):
             tokens.append(clip.tokens(item["image"]))
             captions.append(item["caption"])
-            if (index + 1) % 500 == 0:
-                rate = (index + 1) / (time.monotonic() - began)
-                print(f"{path.name}: {index + 1} of {len(dataset)} pairs, {rate:.0f} a second", flush=True)
+            if number % 500 == 0:
+                rate = number / (time.monotonic() - began)
+                print(f"{path.name}: {number} images, {rate:.0f} a second", flush=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         torch.save({"tokens": torch.stack(tokens), "captions": captions}, unfinished)
         os.replace(unfinished, path)

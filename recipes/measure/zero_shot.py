@@ -3,8 +3,9 @@
     python -m recipes.measure.zero_shot --work FOLDER --results medclipsam_utils/results/zero_shot.json
 
 Five parts for each task, in DSC and NSD of every image. **components_added**: what each stage adds, in the order of the
-paper's ablation, beside a filled box and a rule that knows no words. **saliency_methods**: M2IB, GradCAM, gScoreCAM and
-the first version of the method, with a CLIP that learned from captions alone and with the one that also saw regions.
+paper's ablation, beside a filled box and a rule that knows no words. **saliency_methods**: M2IB, GradCAM, gScoreCAM,
+the first version of the method and what is used by default, patch–text cosines, with a CLIP that learned from captions
+alone and with the one that also saw regions.
 **text_prompts**: the kinds of text prompt and their ensembles. **visual_prompts**: box, points, both, and votes over
 SAM's masks. **absent_targets**: images with and without the target, when a target that is reported absent gets an empty
 mask.
@@ -28,7 +29,15 @@ from medclipsam_utils.metrics import dice, nsd
 from medclipsam_utils.models import embed, load_clip, load_sam
 from medclipsam_utils.postprocess import binarize, components
 from medclipsam_utils.saliency import points_at
-from medclipsam_utils.settings import CHANNELS, PAPERS_WAY, ClassActivation, Settings, first_version, saliency_for
+from medclipsam_utils.settings import (
+    CHANNELS,
+    PAPERS_WAY,
+    SETTINGS,
+    ClassActivation,
+    Settings,
+    first_version,
+    saliency_for,
+)
 from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from medclipsam_utils.visual_prompts import VOTES, boxes_from_mask, points_from_mask, predict_mask
@@ -40,6 +49,7 @@ from ..judge.wordless_rule import largest_dark_spots
 from .parts import measure, options_of, write_results
 
 MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
+PATCHES = "patch–text"  # the default, with its own later stages
 HALF = 0.5  # where the bare map is cut
 TOLERANCE = 2.0  # NSD's, in pixels, as in the paper
 
@@ -100,11 +110,11 @@ def components_added(task: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def saliency_methods(task: str, sizes: Sizes) -> dict[str, Any]:
-    """Send each method through the same later stages, with both CLIPs; and the first version of the whole."""
+    """Send each method through the same later stages, with both CLIPs; also the first version, and their defaults."""
     cases, settings, scores = held_out(task, sizes), PAPERS_WAY[MODEL][task], Scores()
     ways = {**with_each_method(settings), "first version": first_version(settings, CHANNELS[MODEL])}
     for model, suffix in ((CAPTIONS_ONLY, ", captions only"), (MODEL, "")):
-        for name, changed in ways.items():
+        for name, changed in {**ways, PATCHES: SETTINGS[model][task]}.items():
             _add(scores, name + suffix, cases, _segment(model, changed, task, cases))
     return {"scores": scores.by_name}
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medclipsam_utils.models import ModelError, load_clip, load_sam, save_tiny_clip, save_tiny_sam, weights
+from medclipsam_utils.finetune import FrozenBlocks
+from medclipsam_utils.models import ModelError, load_clip, load_sam, save_clip, save_tiny_clip, save_tiny_sam, weights
 from medclipsam_utils.models.checkpoints import CLIP_FORMAT, SAM_FORMAT, read_header
 from medclipsam_utils.models.loading import SHIPPED
 from medclipsam_utils.models.sam import TINY
@@ -54,7 +55,8 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, clip_model, sam_model):
     trained = {"seeds": [1, 2], "loss": {"name": "dhn", "β": 0.15}, "note": None}
     save_tiny_clip(tmp_path / "c.safetensors", clip_model, VOCABULARY, trained)
     save_tiny_sam(tmp_path / "s.safetensors", sam_model, trained)
-    assert read_header(tmp_path / "c.safetensors", CLIP_FORMAT) == {"vocabulary": [*VOCABULARY], "trained": trained}
+    said = {"vocabulary": [*VOCABULARY], "trained": trained}
+    assert read_header(tmp_path / "c.safetensors", CLIP_FORMAT) == {**said, "windows": None}
     assert read_header(tmp_path / "s.safetensors", SAM_FORMAT) == {"trained": trained}
     clip, predictor = load_clip(tmp_path / "c.safetensors"), load_sam(tmp_path / "s.safetensors")
     assert clip.tokenizer.vocabulary == VOCABULARY and clip.name == "c"
@@ -63,6 +65,14 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, clip_model, sam_model):
         own, other = loaded.state_dict(), saved.state_dict()
         assert own.keys() == other.keys() and all(torch.equal(own[name], other[name]) for name in own)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.safetensors", "s.safetensors"]
+
+
+@pytest.mark.parametrize("windows", [None, 4])
+def test_how_a_clip_saw_images_is_kept_by_all_that_load_save_and_train_it(tmp_path, clip_model, windows):
+    save_tiny_clip(tmp_path / "c.safetensors", clip_model, VOCABULARY, {}, windows)
+    clip = load_clip(tmp_path / "c.safetensors")
+    again = load_clip(save_clip(tmp_path / "again", clip, {}))
+    assert clip.windows == again.windows == FrozenBlocks(clip).windows == windows
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, sam_model):

@@ -45,7 +45,7 @@ def test_a_small_run_agrees_with_the_package(one_task, tmp_path, monkeypatch):
     path = run((Trial(None), QUICK, tmp_path))
     found = json.loads(path.read_text(), parse_constant=pytest.fail)
     clip = load_clip("tiny-base")
-    assert set(found["maps"]) == {"M2IB", "gScoreCAM", "GradCAM"}
+    assert set(found["maps"]) == {"M2IB", "gScoreCAM", "GradCAM", "patch–text"}
     (case,) = target_cases(CT, range(QUICK.first_held_out, QUICK.first_held_out + 1))
     answer = Segmenter(clip, load_sam("tiny"), PAPERS_WAY["tiny"]).segment(case.image, task=CT)
     assert found["maps"]["M2IB"][CT]["DSC"] == [pytest.approx(dice(answer.mask, case.mask), abs=2e-3)]

@@ -30,7 +30,7 @@ from recipes.training.optimizers import moving_average
 # Three seeds per task do not show every word.
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning")
 
-BASE, REGIONS, TUNED, WORDS = map(train.quick, train.STAGES.values())
+BASE, REGIONS, TUNED = map(train.quick, train.STAGES.values())
 FIRST_SEEDS = (train.TRAINING, train.VALIDATION)
 
 
@@ -252,24 +252,17 @@ class TestRun:
             assert torch.equal(seen[0][name], weight), name
         assert not torch.equal(tuned["visual.trunk.blocks.0.attn.qkv.weight"], weight)
 
-    def test_the_base_stage_learns_from_captions(self, tmp_path, data):
-        settings = replace(BASE, steps=2, text_steps=1)
-        weights = train.train(settings, workplace(tmp_path / "base", data))
-        assert weights.name == "tiny_clip_base.safetensors"
-        assert load_clip(weights).encode_text("a breast tumour").shape == (1, 128)
-        (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
-        assert set(last) == {"step", "image_text"} and last["image_text"] > 0
-        state = torch.load(weights.with_suffix(".pt"), weights_only=True)
-        assert state["region_bias"] == -5
-
     @pytest.mark.parametrize("whole_steps", [0.0, 1.0])
     def test_captions_alone_read_no_mask(self, tmp_path, data, monkeypatch, whole_steps):
         """Masks do not even reach the training."""
         given, run = [], train.Trainer.run
         monkeypatch.setattr(train.Trainer, "run", lambda *arguments: given.append(arguments[1]) or run(*arguments))
-        settings = replace(WORDS, steps=2, text_steps=1, whole_from=0.5, whole_steps=whole_steps)
+        settings = replace(BASE, steps=2, text_steps=1, whole_from=0.5, whole_steps=whole_steps)
         by_windows = not whole_steps
-        weights = train.train(settings, workplace(tmp_path / "words", data))
+        weights = train.train(settings, workplace(tmp_path / "base", data))
+        assert weights.name == "tiny_clip_base.safetensors"
+        clip = load_clip(weights)
+        assert clip.encode_text("a breast tumour").shape == (1, 128) and clip.windows == 4
         assert [images.masks for images in given] == [None]
         (last,) = json.loads(weights.with_suffix(".json").read_text())["log"]
         names = {"step", "image_text", "pairs"} | ({"window_text"} if by_windows else set())
@@ -278,11 +271,14 @@ class TestRun:
         moved = abs(state["region_bias"] - settings.bias), abs(state["window_scale"] - math.log(10))
         assert all((move > 1e-6) == by_windows for move in moved)
 
+    def test_stages_draw_batches_of_their_own(self):
+        assert len({stage.number for stage in train.STAGES.values()}) == len(train.STAGES)
+
     def test_windows_are_not_asked_about_captions_that_deny_the_target(self, tmp_path, data):
-        images = shrink(simulated.load_images(data, train.TRAINING, WORDS.seeds_per_task), with_masks=False)
+        images = shrink(simulated.load_images(data, train.TRAINING, BASE.seeds_per_task), with_masks=False)
         tokenizer = WordTokenizer(vocabulary(images.facts), CONTEXT_LENGTH)
-        trainer = train.Trainer(WORDS, tokenizer, tmp_path)
-        batch = train.draw_batch(images, WORDS.pairs_per_task, 1.0, 0.5, np.random.default_rng(0), 4)
+        trainer = train.Trainer(BASE, tokenizer, tmp_path)
+        batch = train.draw_batch(images, BASE.pairs_per_task, 1.0, 0.5, np.random.default_rng(0), 4)
         tokens = tokenizer([caption.text for caption in batch.captions])
         denied = torch.tensor([caption.stated["present"] == "False" for caption in batch.captions])
         assert denied.any() and not denied.all()

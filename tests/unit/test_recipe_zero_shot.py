@@ -59,6 +59,7 @@ def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
     assert absent["scores"]["without, always answered"]["DSC"] == [0, 0]
     names = {part.__name__: set(results[part.__name__]["lung_ct"]["scores"]) for part in PARTS}
     assert {"P0", "P2", "P2, ensemble", "P3, class known", "all kinds"} < names["text_prompts"]
-    assert {"GradCAM", "GradCAM, captions only", "gScoreCAM", "first version"} < names["saliency_methods"]
+    made = {f"{name}{which}" for name in ("GradCAM", "patch–text") for which in ("", ", captions only")}
+    assert made | {"gScoreCAM", "first version"} < names["saliency_methods"]
     assert {"points anywhere", "boxes and points", "boxes, staple", "boxes, mrm"} < names["visual_prompts"]
     assert {"rule without words", "filled box", "+ k-means", "SAM on the true box"} < names["components_added"]
