@@ -6,8 +6,10 @@ For each task: **pseudo_labels** segments a training set without labels, and say
 their agreement tells it. **training** trains a U-Net around the image tower of the CLIP on the trusted masks and, as
 the upper bound, on exact masks of as many images, and a U-Net alone on the trusted masks; it compares all with the
 zero-shot method on held-out images, in DSC and NSD of every model and of the ensemble, with calibration and
-uncertainty; validation images, which nothing else is reported of, say which single model one would choose. **noise**
-spoils exact masks on purpose, in ways that average out and in ways that do not.
+uncertainty; validation images, which nothing else is reported of, say which single model one would choose.
+**captions_alone** asks a CLIP that saw no mask, with settings that were chosen without masks, and no SAM: what its map
+marks is what a U-Net learns from, several times. **noise** spoils exact masks on purpose, in ways that average out and
+in ways that do not.
 
 Training and held-out seeds are nobody else's (``data/seeds.py``). The folder keeps masks, checkpoints and a file for
 each part of each task: the same command goes on where an interrupted one stopped. It takes about two and a half hours
@@ -19,17 +21,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, shift
 
-from medclipsam_utils import Segmenter, dice, nsd
+from medclipsam_utils import TASKS, Segmenter, dice, nsd
 from medclipsam_utils.models import load_clip, load_sam
+from medclipsam_utils.postprocess import coarse_mask
 from medclipsam_utils.runs.files import write_json
-from medclipsam_utils.settings import PAPERS_WAY
+from medclipsam_utils.settings import PAPERS_WAY, SETTINGS, saliency_for
 from medclipsam_utils.weak import (
     EnsemblePrediction,
     TrainingConfig,
@@ -44,7 +47,7 @@ from ..data.seeds import SEEDS
 from ..machine import machine
 from .parts import measure, options_of, short
 
-MODEL = "tiny"
+MODEL, CAPTIONS_ONLY = "tiny", "tiny-base"
 TOLERANCE = 2.0  # of NSD, in pixels
 NEAR = 0.01  # calibration looks at pixels that are target with more than this
 SHIFT, GROWTH = 8, 4  # pixels
@@ -64,15 +67,20 @@ class Sizes:
     first_validation: int = SEEDS["weak validation"].seeds.start
     validation: int = 200
     noise_training: int = 120
+    lane_training: int = 300
+    lane_held_out: int = 100
+    repeats: int = 3
     config: TrainingConfig = LONG
     noise_config: TrainingConfig = ONE_CYCLE
+    lane_config: TrainingConfig = ONE_CYCLE
     folder: str = ""
 
 
 def quick(folder: Path) -> Sizes:
     brief = TrainingConfig(size=32, channels=(4, 8, 8), cycles=2, cycle_steps=5, keep=1, batch_size=2)
     few = {"training": 6, "held_out": 3, "validation": 3, "noise_training": 4}
-    return Sizes(**few, config=brief, noise_config=brief, folder=str(folder))
+    few |= {"lane_training": 4, "lane_held_out": 2, "repeats": 2}
+    return Sizes(**few, config=brief, noise_config=brief, lane_config=brief, folder=str(folder))
 
 
 def pseudo_labels(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -115,6 +123,33 @@ def training(task: str, sizes: Sizes) -> dict[str, Any]:
         found[name]["validation NSD"] = _validated(ensemble, validation)
     found["finding"] = [case.finding for case in cases]
     return found
+
+
+def captions_alone(task: str, sizes: Sizes) -> dict[str, Any]:
+    """Train U-Nets on what the map of a CLIP marks that learned from captions alone; no SAM, and no exact mask."""
+    images, exact = _training_set(task, sizes.first_training, sizes.lane_training)
+    cases = target_cases(task, range(sizes.first_held_out, sizes.first_held_out + sizes.lane_held_out))
+    labels, truth = marked(task, images), [case.mask for case in cases]
+    pupils = []
+    for seed in range(sizes.repeats):
+        config = replace(sizes.lane_config, seed=seed)
+        folder = _file(sizes, f"{task} captions alone {seed}")
+        ensemble = train_segmenter(images, labels, config, progress=False, folder=folder)
+        pupils.append(_scores(ensemble.predict([case.image for case in cases]).masks, truth))
+    return {
+        "labels": short(dice(label, mask) for label, mask in zip(labels, exact, strict=True)),
+        "teacher": _scores(marked(task, [case.image for case in cases]), truth),
+        "pupils": pupils,
+    }
+
+
+def marked(task: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Cut the maps of the CLIP that learned from captions alone: bool [H, W] each."""
+    settings = SETTINGS[CAPTIONS_ONLY][task]
+    maps = saliency_for(load_clip(CAPTIONS_ONLY), images, task)
+    cut = {"method": settings.binarize, "clusters": settings.clusters, "threshold": settings.threshold}
+    cut["min_fraction"] = settings.min_component_fraction
+    return [coarse_mask(saliency, TASKS[task].n_structures, **cut) for saliency in maps]
 
 
 def noise(task: str, sizes: Sizes) -> dict[str, Any]:
@@ -191,7 +226,7 @@ def moved(mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return shift(mask.astype(np.float32), pixels, order=1) > 0.5
 
 
-PARTS = (pseudo_labels, training, noise)
+PARTS = (pseudo_labels, training, captions_alone, noise)
 
 
 def evaluate(sizes: Sizes, work: Path, results: Path | None = None, processes: int = 1) -> Path:

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from medclipsam_utils import dice
+from medclipsam_utils import Segmenter, dice, load_clip, load_sam
 from medclipsam_utils.tasks import TASKS
+from recipes.data.cases import target_cases
 from recipes.measure import parts, weak_nnunet
 from recipes.measure.parts import run_part
-from recipes.measure.weak_supervision import PARTS, SPOILT, evaluate, grown, half_missing, moved, quick
+from recipes.measure.weak_supervision import PARTS, SPOILT, evaluate, grown, half_missing, marked, moved, quick
 
 MASK = np.zeros((60, 80), bool)
 MASK[20:40, 25:55] = True
@@ -52,6 +53,16 @@ def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     assert 0 <= found["exact masks"]["reliability, ensemble"]["ECE"] <= 1
     assert set(results["noise"]) == set(SPOILT) and results["noise"]["exact"]["labels"] == [1, 1, 1, 1]
     assert "folder" not in results["sizes"]
+    lane = results["captions_alone"]["lung_ct"]
+    assert len(lane["labels"]) == 4 and len(lane["teacher"]["DSC"]) == 2 and len(lane["pupils"]) == 2
+    assert lane["pupils"][0] != lane["pupils"][1]  # each from weights of its own
+
+
+def test_the_lane_of_captions_alone_uses_what_the_map_marks():
+    cases = target_cases("lung_ct", [5])
+    (found,) = marked("lung_ct", [cases[0].image])
+    answer = Segmenter(load_clip("tiny-base"), load_sam("tiny")).segment(cases[0].image, task="lung_ct")
+    assert np.array_equal(found, answer.coarse)
 
 
 def test_the_run_of_nnunet_labels_exports_and_judges(tmp_path, monkeypatch):
