@@ -10,10 +10,12 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 _SHORT = {"breast_ultrasound": "breast", "brain_mri": "brain", "lung_xray": "X-ray", "lung_ct": "CT"}
-#: Rows of :func:`supervision_table`: what the CLIP learned from, and where the scores are.
+#: Rows of :func:`supervision_table`: what the CLIP learned from and how it is asked, and where the scores are.
 _SUPERVISION = (
-    ("captions *", "saliency_methods", "M2IB, captions only"),
-    ("captions, regions", "saliency_methods", "M2IB"),
+    ("captions, M2IB", "saliency_methods", "M2IB, captions only"),
+    ("captions, patches", "saliency_methods", "patch–text, captions only"),
+    ("+ regions, M2IB", "saliency_methods", "M2IB"),
+    ("+ regions, patches", "saliency_methods", "patch–text"),
     ("no CLIP: true box", "components_added", "SAM on the true box"),
 )
 
@@ -39,8 +41,8 @@ def supervision_table() -> str:
 
     Returns:
         A table as text: for each CLIP what it learned from, and the mean DSC of its masks on the held-out images of
-        ``recipes/measure/zero_shot.py`` in the paper's way, in percent, by task and over all; below it SAM alone, asked
-        with the box of the exact mask; and what all rows have in common.
+        ``recipes/measure/zero_shot.py`` in the paper's way and by default, in percent, by task and over all; below it
+        SAM alone, asked with the box of the exact mask; and what had a say in each row.
     """
     found = load_results("zero_shot")
     lines = [f"{'learned from':18s}" + "".join(f"{name:>6s}" for name in (*_SHORT.values(), "all"))]
@@ -49,9 +51,11 @@ def supervision_table() -> str:
         lines.append(f"{source:18s}" + "".join(f"{score:6.1f}" for score in (*scores, fmean(scores))))
     lines += [
         "Mean DSC in percent, simulated.",
-        "captions: tiny-base; captions, regions: tiny.",
-        "The settings of both were chosen with masks,",
-        "and SAM learned from exact masks in all rows.",
-        "* Masks chose which patches it was shown.",
+        "captions: tiny-base; it saw no mask.",
+        "+ regions: tiny; it saw masks of targets.",
+        "M2IB: the paper's way, settings by masks.",
+        "patches: the default. Its settings were chosen",
+        "without masks for tiny-base, with for tiny.",
+        "SAM learned from exact masks in all rows.",
     ]
     return "\n".join(lines)

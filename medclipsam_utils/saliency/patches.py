@@ -22,8 +22,9 @@ and the block's skip connection and MLP are left out. Where an attention pool fo
 them.
 
 **Windows** are ours. In its blocks a patch may take up what any other patch shows, and then the map is bright where
-the words are *known* to be true, not where they are. If the blocks see one window of the image at a time, a patch can
-know its window and nothing else. That suits a CLIP that was trained so, such as ``tiny-base``.
+the words are *known* to be true, not where they are. Here the tower sees one window of the image at a time and pools
+it, as if it were an image; a patch gets the mean of the windows that hold it. That suits a CLIP that was trained so,
+such as ``tiny-base``.
 """
 
 from __future__ import annotations
@@ -62,16 +63,16 @@ def patch_text(
         images, text: as :func:`~medclipsam_utils.saliency.m2ib` takes them.
         neighbourhood: σ of NACLIP's window in patches, above 0 (its authors take 5); None leaves the last block as it
             was trained.
-        windows: how many windows along each side of the image the blocks see one at a time, a divisor of the rows and
-            columns of patches; the map is the mean over four places of the windows. None is the whole image at once.
+        windows: how many windows along each side of the image the tower sees one at a time, a divisor of the rows and
+            columns of patches; the map is the mean over all places of the windows. None is the whole image at once.
 
     Returns:
         B maps float32 [H, W], each of the size of its image, from 0 to 1 (min-max). A map without contrast is all 0.
 
     Raises:
         ModelError: the image tower has no blocks, or an image or a text does not fit.
-        ValueError: ``neighbourhood`` is not above 0, the patches cannot be divided into so many ``windows``, or there
-            is another number of texts than of images.
+        ValueError: ``neighbourhood`` is not above 0, the patches cannot be divided into so many ``windows``, both are
+            given, or there is another number of texts than of images.
     """
     batch = batch_of(images)
     cosines = patch_cosines(clip, batch, text, neighbourhood, windows).cpu().numpy()  # (B, rows, columns)
@@ -98,25 +99,28 @@ def patch_cosines(
 def patch_features(
     clip: Clip, images: Image | Sequence[Image], neighbourhood: float | None = None, windows: int | None = None
 ) -> Tensor:
-    """Encode each patch as if the tower attended to it alone.
+    """Encode each patch as if the tower attended to it alone, or to the windows that hold it.
 
     Arguments and errors are those of :func:`patch_text`.
 
     Returns:
-        float32 [B, rows, columns, D], L2-normalised; with windows the mean of four that are.
+        float32 [B, rows, columns, D], L2-normalised; with windows the mean of those that are.
     """
     if neighbourhood is not None and not (neighbourhood > 0 and math.isfinite(neighbourhood)):
         raise ValueError(f"neighbourhood is {neighbourhood}: give a number of patches above 0, or None")
+    if neighbourhood is not None and windows is not None:
+        raise ValueError("neighbourhood and windows are given: choose one of them")
     images = batch_of(images)
     tower = image_tower(clip)
     seen = images or [np.zeros((1, 1, 3), dtype=np.uint8)]  # without images, this one tells what D is
     found = []
     with untouched(clip.model), torch.no_grad():
-        places = [None] if windows is None else _moved_windows(tower.grid, windows)
+        places = [] if windows is None else _moved_windows(tower.grid, windows)
         for start in range(0, len(seen), _TOGETHER):
             tokens = tower.embed(clip.preprocess(seen[start : start + _TOGETHER]))  # (B, N, C)
-            each = [_features(tower, tokens, neighbourhood, place) for place in places]
-            found.append(torch.stack(each).mean(dim=0).unflatten(1, tower.grid))
+            each = [_features_of_windows(tower, tokens, place) for place in places]
+            features = torch.stack(each).mean(dim=0) if each else _features(tower, tokens, neighbourhood)
+            found.append(features.unflatten(1, tower.grid))
     return torch.cat(found)[: len(images)]
 
 
@@ -142,45 +146,41 @@ def divide(grid: tuple[int, int], sides: int, moved: tuple[int, int] = (0, 0)) -
 
 
 def _moved_windows(grid: tuple[int, int], sides: int) -> list[Tensor]:
-    """Place windows in four ways, moved by half of their side or not; in one way if that would be no other window."""
-    if sides == 1:
-        return [divide(grid, 1)]
+    """Place windows in all ways, moved by every number of rows and columns that makes other windows."""
     divide(grid, sides)  # raises
-    halves = [sorted({0, side // sides // 2}) for side in grid]
-    return [divide(grid, sides, (rows, columns)) for rows in halves[0] for columns in halves[1]]
+    rows, columns = (range(side // sides) if sides > 1 else range(1) for side in grid)
+    return [divide(grid, sides, (row, column)) for row in rows for column in columns]
 
 
-def _features(tower: Tower, tokens: Tensor, neighbourhood: float | None, windows: Tensor | None) -> Tensor:
-    """Encode each patch of tokens [B, N, C] alone, after the blocks have seen each of the windows: [B, patches, D]."""
-    alone = _before_pooling(tower, tokens, neighbourhood, windows).flatten(0, 1)[:, None]  # (B · patches, 1, C)
+def _features_of_windows(tower: Tower, tokens: Tensor, windows: Tensor) -> Tensor:
+    """Pool each of the windows of tokens [B, N, C] by itself, and give what it is to its patches: [B, patches, D]."""
+    count, each = windows.shape
+    prefix, patches = tokens[:, : tower.prefix], tokens[:, tower.prefix :]
+    parts = patches[:, windows].flatten(0, 1)  # (B · windows, patches of a window, C)
+    parts = tower.run(torch.cat([prefix.repeat_interleave(count, dim=0), parts], dim=1), 0)
+    features = functional.normalize(tower.finish(parts), dim=-1).unflatten(0, (-1, count))  # (B, windows, D)
+    return features.repeat_interleave(each, dim=1)[:, windows.flatten().argsort()]
+
+
+def _features(tower: Tower, tokens: Tensor, neighbourhood: float | None) -> Tensor:
+    """Encode each patch of tokens [B, N, C] alone: [B, patches, D]."""
+    alone = _before_pooling(tower, tokens, neighbourhood).flatten(0, 1)[:, None]  # (B · patches, 1, C)
     # A tower with a class token finds the patch in its place too.
     features = tower.finish(_rest(tower, alone.expand(-1, tower.prefix + 1, -1), neighbourhood))
     return functional.normalize(features, dim=-1).unflatten(0, (len(tokens), -1))
 
 
-def _before_pooling(tower: Tower, tokens: Tensor, neighbourhood: float | None, windows: Tensor | None) -> Tensor:
+def _before_pooling(tower: Tower, tokens: Tensor, neighbourhood: float | None) -> Tensor:
     """Run the blocks up to where attention pools the patches: tokens of the patches [B, patches, C]."""
     if neighbourhood is None:
-        return _run(tower, tokens, None if tower.reads_patches else -1, windows)
-    tokens, last = _run(tower, tokens, -1, windows), tower.blocks[-1]
+        return tower.run(tokens, 0, None if tower.reads_patches else -1)[:, tower.prefix :]
+    tokens, last = tower.run(tokens, 0, -1)[:, tower.prefix :], tower.blocks[-1]
     near = _attend_nearby(last, tokens, tower.grid, neighbourhood)
     if not tower.reads_patches:
         return near
     scale, norm, mlp_scale = _residual_parts(last)
     tokens = tokens + scale(near)
     return tokens + mlp_scale(last.mlp(norm(tokens)))
-
-
-def _run(tower: Tower, tokens: Tensor, stop: int | None, windows: Tensor | None) -> Tensor:
-    """Run the first blocks, on each window by itself if there are any: tokens of the patches [B, patches, C]."""
-    if windows is None:
-        return tower.run(tokens, 0, stop)[:, tower.prefix :]
-    count = len(windows)
-    prefix, patches = tokens[:, : tower.prefix], tokens[:, tower.prefix :]
-    parts = patches[:, windows].flatten(0, 1)  # (B · windows, patches of a window, C)
-    parts = tower.run(torch.cat([prefix.repeat_interleave(count, dim=0), parts], dim=1), 0, stop)
-    order = windows.flatten().argsort()
-    return parts[:, tower.prefix :].unflatten(0, (-1, count)).flatten(1, 2)[:, order]
 
 
 def _rest(tower: Tower, alone: Tensor, neighbourhood: float | None) -> Tensor:

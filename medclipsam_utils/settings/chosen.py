@@ -43,9 +43,7 @@ _BLOCKS_AFTER = 3
 _tiny = partial(M2IB, layer=5, samples=5, standardize=True)
 _paper = partial(M2IB, layer=9)
 _patches = partial(Settings, PatchText(views=True), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35)
-_windows = partial(
-    Settings, PatchText(views=True, windows=4), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35
-)
+_windows = partial(Settings, PatchText(windows=4), ("P0", "P1", "P2"), binarize="threshold", text_weight=0.35)
 
 _papers_way_of_tiny = MappingProxyType(
     {
@@ -94,11 +92,11 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = MappingProxyType(
         ),
         "tiny-base": MappingProxyType(
             {
-                "breast_ultrasound": _windows(threshold=0.8, zoom=True),
-                "brain_mri": _windows(threshold=0.8, zoom=True),
-                "lung_xray": _windows(threshold=0.7),
-                "lung_ct": _windows(threshold=0.8),
-                ANY: Settings(PatchText(views=True, windows=4), binarize="threshold", threshold=0.8),
+                "breast_ultrasound": _windows(against_absent=True, threshold=0.6, zoom=True),
+                "brain_mri": _windows(against_absent=True, threshold=0.7, zoom=True),
+                "lung_xray": _windows(threshold=0.5),
+                "lung_ct": _windows(against_absent=True, threshold=0.7),
+                ANY: Settings(PatchText(windows=4), binarize="threshold", threshold=0.7),
             }
         ),
         "biomedclip": PAPERS_WAY["biomedclip"],

@@ -31,7 +31,8 @@ def validate(
 
     Returns:
         By task: ``presence_auc`` (area under the ROC curve of cosine to the prompts P2 minus cosine to the absent
-        prompt) and ``patch_pointing`` (fraction of images of which at least 0.3 of the patch most like P2 is target).
+        prompt) and ``patch_pointing`` (fraction of images of which at least 0.3 of the patch most like P2, with windows
+        the one in the middle of those most like it, is target).
     """
     clip.eval()
     texts = Clip("in training", clip, tokenizer, IMAGE_SIZE, MEAN, STD)
@@ -46,7 +47,7 @@ def validate(
         masks = torch.from_numpy(images.masks[present]).float()[:, None] / 255
         covered = F.adaptive_avg_pool2d(masks, GRID).flatten(1).numpy()
         seen = list(images.pixels[present][..., None].repeat(3, axis=3))
-        maps = patch_cosines(texts, seen, prompt - absent, windows=sides).flatten(1).numpy()
+        maps = patch_cosines(texts, seen, prompt - absent, windows=sides if sides > 1 else None).flatten(1).numpy()
         best = maps.argmax(axis=1)
         results[name] = {
             "presence_auc": round(float(auc_by_pair(scores[: len(present)], scores[len(present) :]).mean()), 3),

@@ -88,7 +88,7 @@ _LEDGER = (
     Seeds("ways before", range(640_000, 640_200), "spent: what measure/ways.py found here led to text_weight"),
     Seeds("ways held out", range(643_000, 643_200), "measure/ways.py: the default beside the paper's way"),
     Seeds("families held out", range(641_000, 641_100), "measure/families.py: families of saliency on equal terms"),
-    Seeds("chain held out", range(642_000, 642_250), "measure/chain.py: what fine-tuning does to maps and masks"),
+    Seeds("chain held out", range(642_000, 642_150), "measure/chain.py: what fine-tuning does to maps and masks"),
     # Models learn from these.
     Seeds("training", range(1_000_000, 1_004_000), "clip/train.py and sam/train.py: the shipped models"),
     Seeds(

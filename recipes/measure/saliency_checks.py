@@ -39,7 +39,7 @@ from medclipsam_utils.saliency import (
     randomisation,
     specificity,
 )
-from medclipsam_utils.settings import CHANNELS, M2IB, PAPERS_WAY, Settings, settings_grid, tune
+from medclipsam_utils.settings import CHANNELS, M2IB, PAPERS_WAY, SETTINGS, Settings, settings_grid, tune
 from medclipsam_utils.simulate import FINDINGS, simulate
 
 from ..data.cases import Case, target_cases
@@ -130,6 +130,10 @@ def methods(task: str, sizes: Sizes) -> dict[str, Any]:
     for name, method in (("M2IB", goal.saliency.method), ("GradCAM", on_views(grad_cam, task))):
         text = goal.text_features(base, known)
         found[f"{name}, captions only"] = _on_target(method, base, text, cases[: sizes.slow])
+    default = SETTINGS[WITHOUT_REGIONS][task]
+    found["patch–text, captions only"] = _on_target(
+        default.saliency.method, base, default.text_features(base, known), cases[: sizes.slow]
+    )
     return found
 
 

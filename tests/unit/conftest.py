@@ -7,3 +7,16 @@ run side by side. It has to be said before torch is imported.
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+#: Files with something that takes long to make and serves several tests. They come first: of the first tests, each
+#: process gets hundreds in a row, and so one process makes it, once; later ones are dealt out singly.
+FIRST = {
+    "test_recipe_clip_training",
+    "test_recipe_judge",
+    "test_recipe_sam",
+    "test_weak_nnunet",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in FIRST)

@@ -6,7 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from medclipsam_utils.results import load_results
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
@@ -34,4 +37,13 @@ def test_it_is_said_what_the_small_models_have_seen():
         assert re.search(r"exact masks of (simulated|everything|the targets)", text), name
     card = (ROOT / "book" / "model_card_clip.md").read_text(encoding="utf-8")
     row = next(line for line in card.splitlines() if line.startswith("| **supervision, `tiny-base`**"))
-    assert "mask" in row and "patches" in row
+    assert "no mask" in row and "counterfactual" in row
+
+
+def test_the_card_has_the_scores_of_the_real_images():
+    card = " ".join((ROOT / "book" / "model_card_clip.md").read_text(encoding="utf-8").split())
+    pair = r" (\d+) and (\d+)"
+    said = re.search(rf"paper's way: breast{pair}, brain{pair}, X-ray{pair}, CT{pair}\.", card)
+    scores = [part["scores"] for part in load_results("real_images")["images"].values()]
+    means = [np.mean(of_task[way]["DSC"]) for of_task in scores for way in ("default", "paper's way")]
+    assert [int(number) for number in said.groups()] == [round(100 * mean) for mean in means]

@@ -98,7 +98,9 @@ def test_what_the_script_says_it_writes_is_what_is_stored():
     }
     patterns = ("medclipsam_utils/models/weights/*", "medclipsam_utils/results/*.json", "recipes/results/*",
                 "book/measured/tiny*/*", "book/_static/small_models.jpg")  # fmt: skip
-    assert written == {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
+    stored = {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
+    # Real images are not ours to keep, and so the script cannot measure them again.
+    assert stored - written == {Path("medclipsam_utils/results/real_images.json")} and written <= stored
 
 
 @pytest.mark.parametrize("arguments", [[], ["folder", "--fast"], ["folder", "--quick", "more"]])

@@ -126,39 +126,35 @@ class TestPatchText:
                 method(clip, [OTHER], [TEXT, TEXT])
 
     def test_windows_by_hand(self, name):
-        """Window after window, each patch of it by its row and column."""
+        """Window after window: what it is as an image, for each patch of it."""
         clip = MODELS[name][0]()
         tower, (rows, columns) = image_tower(clip), clip.grid_size
-        stop = None if tower.reads_patches else -1
         expected = torch.zeros(rows, columns, clip.encode_text(TEXT).shape[1])
         with torch.no_grad():
             tokens = tower.embed(clip.preprocess(SAMPLE.image))
-            for down, right in itertools.product((0, rows // 4), (0, columns // 4)):
-                for top, left in itertools.product((0, rows // 2), (0, columns // 2)):
-                    places = list(itertools.product(range(top, top + rows // 2), range(left, left + columns // 2)))
-                    places = [((row + down) % rows, (column + right) % columns) for row, column in places]
-                    numbers = [*range(tower.prefix), *(tower.prefix + row * columns + column for row, column in places)]
-                    seen = tower.run(tokens[:, numbers], 0, stop)[0, tower.prefix :]
-                    alone = seen[:, None].expand(-1, tower.prefix + 1, -1)
-                    features = tower.finish(alone if stop is None else tower.run(alone, -1))
-                    for place, feature in zip(places, F.normalize(features, dim=-1), strict=True):
-                        expected[place] += feature / 4
+            high, wide = rows // 2, columns // 2
+            for down, right, top, left in itertools.product(range(high), range(wide), (0, high), (0, wide)):
+                places = itertools.product(
+                    range(top + down, top + down + high), range(left + right, left + right + wide)
+                )
+                places = [(row % rows, column % columns) for row, column in places]
+                numbers = [*range(tower.prefix), *(tower.prefix + row * columns + column for row, column in places)]
+                feature = F.normalize(tower.finish(tower.run(tokens[:, numbers], 0)), dim=-1)[0]
+                for place in places:
+                    expected[place] += feature / (high * wide)
         found = patch_features(clip, SAMPLE.image, windows=2)
-        torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-4)
         (saliency,) = patch_text(clip, SAMPLE.image, TEXT, windows=2)
-        np.testing.assert_allclose(
-            saliency, upsample((expected @ clip.encode_text(TEXT)[0]).numpy(), SAMPLE.image.shape[:2]), atol=1e-4
-        )
+        grid = patch_cosines(clip, SAMPLE.image, TEXT, windows=2)[0]
+        torch.testing.assert_close(grid, expected @ clip.encode_text(TEXT)[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(saliency, upsample(grid.numpy(), SAMPLE.image.shape[:2]))
 
     def test_one_window_is_the_whole_image(self, name):
         clip = MODELS[name][0]()
-        whole, one = (patch_features(clip, SAMPLE.image, windows=windows) for windows in (None, 1))
-        torch.testing.assert_close(one, whole, rtol=1e-3, atol=1e-5)
-
-    def test_neighbours_see_across_windows(self, name):
-        clip = MODELS[name][0]()
-        alone, both = (patch_features(clip, SAMPLE.image, neighbourhood, 2) for neighbourhood in (None, 2.0))
-        assert alone.shape == both.shape and not torch.allclose(alone, both, atol=1e-3)
+        found = patch_features(clip, SAMPLE.image, windows=1)
+        whole = clip.encode_image(SAMPLE.image)[:, None, None].expand_as(found)
+        torch.testing.assert_close(found, whole, rtol=1e-3, atol=1e-5)
+        assert not patch_text(clip, SAMPLE.image, TEXT, windows=1)[0].any()  # no contrast
 
     def test_what_cannot_be_divided_is_refused(self, name):
         clip = MODELS[name][0]()
@@ -167,6 +163,8 @@ class TestPatchText:
                 ValueError, match=rf"windows is {windows}: give a divisor of the grid of \d+ × \d+ patches"
             ):
                 patch_text(clip, SAMPLE.image, TEXT, windows=windows)
+        with pytest.raises(ValueError, match="neighbourhood and windows are given: choose one"):
+            patch_text(clip, SAMPLE.image, TEXT, neighbourhood=2.0, windows=2)
 
     def test_neighbours_by_hand(self, name):
         """Every patch in turn, head by head, in double precision."""
@@ -311,7 +309,7 @@ class TestDivide:
         # Given at once, because the embedding normalises over the whole image.
         monkeypatch.setattr(clip.model.visual.trunk.patch_embed, "forward", lambda pixels: tokens)
         before = patch_features(clip, SAMPLE.image, windows=4)
-        tokens[0, 5 * 16 + 9] *= -1  # its windows reach from row 2 to 7, from column 6 to 11
+        tokens[0, 5 * 16 + 9] *= -1  # its windows reach three rows and columns in each direction
         moved = (patch_features(clip, SAMPLE.image, windows=4) - before)[0].abs().amax(dim=-1) > 1e-6
         rows, columns = (found.tolist() for found in moved.nonzero().T)
-        assert (min(rows), max(rows), min(columns), max(columns)) == (2, 7, 6, 11)
+        assert (min(rows), max(rows), min(columns), max(columns)) == (2, 8, 6, 12) and len(rows) == 49

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from medclipsam_utils.finetune import FrozenBlocks
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.saliency import (
     best_dice,
@@ -119,9 +120,12 @@ class TestTable:
         with pytest.raises(ValueError, match="threshold is"):
             Settings(PatchText(), threshold=threshold)
 
-    def test_settings_follow_from_the_architecture(self, tiny):
-        assert row_of(tiny) == row_of(load_clip("tiny-base")) == "tiny"
-        assert settings_for(load_clip("tiny-base"), TASKS["lung_xray"]) == SETTINGS["tiny"]["lung_xray"]
+    def test_settings_follow_from_the_architecture_and_from_how_it_saw_images(self, tiny):
+        base = load_clip("tiny-base")
+        assert row_of(tiny) == "tiny" and row_of(base) == row_of(FrozenBlocks(base)) == "tiny-base"
+        chosen = settings_for(base, TASKS["lung_xray"])
+        assert chosen == SETTINGS["tiny-base"]["lung_xray"] and chosen.saliency.windows == base.windows == 4
+        assert settings_for(base, TASKS["lung_xray"], PAPERS_WAY) == PAPERS_WAY["tiny"]["lung_xray"]
         assert settings_for(tiny) == settings_for(tiny, POLYP) == SETTINGS["tiny"][ANY]
         deep = load_clip("ViT-B-16/random")
         assert row_of(deep) == "biomedclip" and settings_for(deep, POLYP) == SETTINGS["biomedclip"][ANY]
