@@ -378,6 +378,13 @@ CLAIMS = [
     ),
     (
         "07",
+        "the default's masks have a DSC of 81 % in the mean and an NSD of 43 %",
+        lambda: (
+            [round(100 * np.mean([np.mean(task) for task in real(measure)])) for measure in ("DSC", "NSD")] == [81, 43]
+        ),
+    ),
+    (
+        "07",
         "the default's map has its peak on the target in 71 of the 72 images",
         lambda: (sum(map(sum, real("pointing"))), sum(map(len, real("pointing")))) == (71, 72),
     ),
