@@ -30,7 +30,7 @@ def load_clip(name: str | os.PathLike = "tiny", device: str | torch.device = "cp
 
     ==========================================  =======================================================================
     ``"tiny"``                                  the small CLIP of this package, trained from simulated images
-    ``"tiny-base"``                             a like one that learned from captions
+    ``"tiny-base"``                             a like one that learned from captions alone
     ``"biomedclip"``                            BiomedCLIP, from the models folder, the hub's cache or the hub: see
                                                 :func:`~medclipsam_utils.models.hub.load_hub`
     ``"hf-hub:ORG/NAME"``                       another model in open_clip's format, likewise

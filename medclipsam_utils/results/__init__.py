@@ -13,9 +13,9 @@ _SHORT = {"breast_ultrasound": "breast", "brain_mri": "brain", "lung_xray": "X-r
 #: Rows of :func:`supervision_table`: what the CLIP learned from and how it is asked, and where the scores are.
 _SUPERVISION = (
     ("captions, M2IB", "saliency_methods", "M2IB, captions only"),
-    ("captions, patches", "saliency_methods", "patch–text, captions only"),
+    ("captions, default", "saliency_methods", "patch–text, captions only"),
     ("+ regions, M2IB", "saliency_methods", "M2IB"),
-    ("+ regions, patches", "saliency_methods", "patch–text"),
+    ("+ regions, default", "saliency_methods", "patch–text"),
     ("no CLIP: true box", "components_added", "SAM on the true box"),
 )
 
@@ -54,8 +54,9 @@ def supervision_table() -> str:
         "captions: tiny-base; it saw no mask.",
         "+ regions: tiny; it saw masks of targets.",
         "M2IB: the paper's way, settings by masks.",
-        "patches: the default. Its settings were chosen",
-        "without masks for tiny-base, with for tiny.",
+        "default: cosines of words and patches, or of",
+        "words and windows for tiny-base, whose words",
+        "and cuts were chosen without masks.",
         "SAM learned from exact masks in all rows.",
     ]
     return "\n".join(lines)

@@ -138,8 +138,11 @@ def divide(grid: tuple[int, int], sides: int, moved: tuple[int, int] = (0, 0)) -
     Raises:
         ValueError: the grid cannot be divided into so many.
     """
-    if sides != int(sides) or sides < 1 or any(side % sides for side in grid):
-        raise ValueError(f"windows is {sides}: give a divisor of the grid of {grid[0]} × {grid[1]} patches, or None")
+    choices = [count for count in range(1, min(grid) + 1) if not any(side % count for side in grid)]
+    if sides not in choices:
+        grid_choices = f"of {grid[0]} × {grid[1]} patches, {', '.join(map(str, choices))}"
+        raise ValueError(f"windows is {sides!r}: give a divisor of the grid {grid_choices}, or None")
+    sides = int(sides)
     rows, columns = (side // sides for side in grid)
     places = torch.arange(grid[0] * grid[1]).reshape(grid).roll((-moved[0], -moved[1]), dims=(0, 1))
     return places.reshape(sides, rows, sides, columns).transpose(1, 2).reshape(sides**2, rows * columns)
@@ -147,8 +150,10 @@ def divide(grid: tuple[int, int], sides: int, moved: tuple[int, int] = (0, 0)) -
 
 def _moved_windows(grid: tuple[int, int], sides: int) -> list[Tensor]:
     """Place windows in all ways, moved by every number of rows and columns that makes other windows."""
-    divide(grid, sides)  # raises
-    rows, columns = (range(side // sides) if sides > 1 else range(1) for side in grid)
+    whole = divide(grid, sides)
+    if len(whole) == 1:
+        return [whole]
+    rows, columns = (range(side // int(sides)) for side in grid)
     return [divide(grid, sides, (row, column)) for row in rows for column in columns]
 
 

@@ -8,10 +8,11 @@ paper's way were chosen on simulated validation images with their masks.
 :data:`SETTINGS` has what is used where nothing else is asked for. For BiomedCLIP that is the paper's way. For the small
 CLIP it is the cosines of patches and text, cut at a fraction of their peak: ``recipes/measure/ways.py`` found better
 masks in three of the four tasks, and no worse ones in the brain. Its patches were trained to match sentences one by
-one; those of BiomedCLIP were not. The small CLIP that learned from captions alone, ``"tiny-base"``, has settings of its
-own, which were chosen without any mask (``recipes/judge/choose_without_masks.py``). A sentence that somebody types is
-asked together with the task's own prompts, of which it is the smaller part: a free sentence says much that is not the
-target, and the map would go looking for it.
+one; those of BiomedCLIP were not. The small CLIP that learned from captions alone, ``"tiny-base"``, looks at windows,
+as it did in training. Its words and its cuts were chosen without masks (``recipes/judge/choose_without_masks.py``);
+the view from near and the weight of a text are those of ``"tiny"``. A sentence that somebody types is asked together
+with the task's own prompts, of which it is the smaller part: a free sentence says much that is not the target, and the
+map would go looking for it.
 
 A target that is none of the four gets the settings under :data:`ANY`, which are no other target's: they ask with the
 words alone, look for one structure and hand SAM a box.

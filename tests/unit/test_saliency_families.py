@@ -158,11 +158,13 @@ class TestPatchText:
 
     def test_what_cannot_be_divided_is_refused(self, name):
         clip = MODELS[name][0]()
-        for windows in (0, -2, 3, 1.5, max(clip.grid_size) + 1):
-            with pytest.raises(
-                ValueError, match=rf"windows is {windows}: give a divisor of the grid of \d+ × \d+ patches"
-            ):
+        choices = ", ".join(str(n) for n in range(1, 99) if clip.grid_size[0] % n == 0)
+        for windows in (0, -2, 3, 1.5, max(clip.grid_size) + 1, "2", float("nan")):
+            message = rf"windows is {windows!r}: give a divisor of the grid of \d+ × \d+ patches, {choices}, or None"
+            with pytest.raises(ValueError, match=message):
                 patch_text(clip, SAMPLE.image, TEXT, windows=windows)
+        whole = patch_cosines(clip, SAMPLE.image, TEXT, windows=2)
+        assert torch.equal(patch_cosines(clip, SAMPLE.image, TEXT, windows=2.0), whole)  # as a file may have it
         with pytest.raises(ValueError, match="neighbourhood and windows are given: choose one"):
             patch_text(clip, SAMPLE.image, TEXT, neighbourhood=2.0, windows=2)
 
