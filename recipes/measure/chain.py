@@ -61,7 +61,7 @@ class Sizes:
     first_held_out: int = SEEDS["chain held out"].seeds.start
     training: int = 500
     held_out: int = 150
-    maps: int = 4  # seeds with maps and masks
+    maps: int = 6  # seeds with maps and masks
     epochs: int = 5
     repeats: int = 5
     batch_size: int = 64

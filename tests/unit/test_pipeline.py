@@ -307,7 +307,7 @@ def test_the_first_version_is_a_preset(segmenter, sample):
     high = dense_crf(saliency, sample.image) > 0.5
     assert np.array_equal(found.coarse, component_at(high, *np.unravel_index(saliency.argmax(), high.shape)))
     assert dice(found.mask, sample.mask) > 0.3
-    assert CHANNELS == {"tiny": 13, "biomedclip": 300}
+    assert CHANNELS == {"tiny": 13, "tiny-base": 13, "biomedclip": 300}
 
 
 def test_the_settings_of_the_paper():
