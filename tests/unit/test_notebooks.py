@@ -9,6 +9,9 @@ import nbformat
 import numpy as np
 import pytest
 
+from medclipsam_utils.exercises import all_exercises
+from medclipsam_utils.quiz import quiz
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 
@@ -88,19 +91,41 @@ def test_chapters_have_the_same_parts(name):
     for part in ("**What you will learn**", "**What you need**", "**Time**", "## Check yourself", "## Exercises",
                  "## Summary", "**Further reading**"):  # fmt: skip
         assert part in text, part
-    assert len(re.findall(r"<details><summary>", text)) >= 3
+    assert "<details>" not in text, "questions stand in the quiz, solutions in the package"
 
 
-def test_exercises_check_themselves_and_their_solutions_pass(name):
-    exercises = re.findall(r"\*\*Exercise \d+\.\*\*", prose(name))
-    assert len(exercises) >= 3
-    checks = [cell for cell in code_cells(name) if re.search(r"^check_(value|function)\(", cell.source, flags=re.M)]
-    solved = [c for c in checks if "hide-cell" in c.metadata.get("tags", [])]
-    assert len(solved) == len(checks) - len(solved) == len(exercises)
-    for cell in checks:
-        (output,) = cell.outputs
-        expected = "✓ solved" if cell in solved else "○ not yet"
-        assert output.data["text/plain"].startswith(expected), cell.source
+def test_the_quiz_has_options_and_an_explanation_for_each(name):
+    chapter = name[:2]
+    (cell,) = [cell for cell in code_cells(name) if cell.source.startswith("quiz(")]
+    assert cell.source == f'quiz("{chapter}")' and "remove-input" in cell.metadata.tags
+    questions = quiz(chapter).questions
+    assert len(questions) >= 3
+    for question in questions:
+        assert len(question.options) >= 3
+        assert sum(option.right for option in question.options) == 1
+        assert len({option.text for option in question.options}) == len(question.options)
+        assert all(len(option.why) > 20 for option in question.options)
+
+
+def test_exercises_stand_as_they_are_described_and_give_nothing_away(name):
+    here = {number: asked for number, asked in all_exercises().items() if number.startswith(name[:2])}
+    assert len(here) >= 3
+    text = prose(name)
+    for asked in here.values():
+        assert asked.heading in text, asked.heading
+    assert re.search(rf"\*\*Exercise {name[:2]}\.\d+: [^*]+ \(open\)\*\* · [●○]{{3}} · \d+ minutes · \*", text)
+    checks = {}
+    for cell in code_cells(name):
+        for number in re.findall(r'^check\("(\d\d\.\d+)", \w+\)$', cell.source, flags=re.M):
+            checks[number] = cell
+            assert "..." in cell.source
+            (output,) = cell.outputs
+            assert output.data["text/plain"].startswith("○ not yet:") and "so far." in output.data["text/plain"]
+    assert checks.keys() == here.keys()
+    code = "\n".join(cell.source for cell in code_cells(name))
+    assert "hint(" not in code and "solution(" not in code
+    for asked in here.values():
+        assert asked.source.splitlines()[-1].strip() not in code, f"the solution of {asked.number} is in the notebook"
 
 
 def test_simulated_images_are_called_simulated(name):

@@ -1,0 +1,1 @@
+"""The questions of each chapter's quiz, which :mod:`medclipsam_utils.quiz` shows."""
