@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,34 +145,41 @@ def choose_map(
     return tried[int(np.argmax(means))], short(means)
 
 
-def choose_after(answer: Any, cases: Sequence[Case], made: Settings) -> tuple[Settings, list[float | None]]:
+def choose_after(
+    answers: Callable[[Sequence[Settings]], list[list[Any]]], cases: Sequence[Case], made: Settings
+) -> tuple[Settings, list[float | None]]:
     """Find the cut, the margin and the view with the best mean DSC after SAM: the view with the best of the others.
 
     Args:
-        answer: from settings to the answers for the cases.
+        answers: from settings to a list of answers for each of them, one per case.
         cases: images with masks.
         made: settings of the map.
     """
 
-    def score(settings: Settings) -> float:
-        return float(np.mean([dice(a.mask, case.mask) for a, case in zip(answer(settings), cases, strict=True)]))
+    def scores(tried: Sequence[Settings]) -> list[float]:
+        return [
+            float(np.mean([dice(answer.mask, case.mask) for answer, case in zip(found, cases, strict=True)]))
+            for found in answers(tried)
+        ]
 
     tried = [replace(made, margin=margin, **cut) for cut, margin in itertools.product(CUTS, MARGINS)]
-    means = [score(settings) for settings in tried]
+    means = scores(tried)
     best = tried[int(np.argmax(means))]
     near = replace(best, zoom=True)
-    means.append(score(near))
+    means += scores([near])
     return near if means[-1] > max(means[:-1]) else best, short(means)
 
 
 def after_sam(
-    clip: Clip, sam: Any, task: str, cases: Sequence[Case], maps: Sequence[np.ndarray], settings: Settings
-) -> Iterator[Segmentation]:
-    """Answer cases with maps that are known already."""
-    asked = settings.text_features(clip, TASKS[task])
+    clip: Clip, sam: Any, task: str, cases: Sequence[Case], maps: Sequence[np.ndarray], tried: Sequence[Settings]
+) -> list[list[Segmentation]]:
+    """Answer cases with maps that are known already: for each of the settings a list. SAM embeds each image once."""
+    asked = tried[0].text_features(clip, TASKS[task])
+    by_case = []
     for case, saliency in zip(cases, maps, strict=True):
-        question = Question("", asked, replace(settings, saliency=Known(saliency)), TASKS[task])
-        yield from segment(clip, sam, [case.image], [question])
+        known = [Question("", asked, replace(settings, saliency=Known(saliency)), TASKS[task]) for settings in tried]
+        by_case.append(list(segment(clip, sam, [case.image] * len(tried), known)))
+    return [list(answers) for answers in zip(*by_case, strict=True)]
 
 
 def judge(
@@ -186,7 +193,7 @@ def judge(
         began = time.perf_counter()
         maps += method(clip, [image], right)
         milliseconds.append(1000 * (time.perf_counter() - began))
-    answers = list(after_sam(clip, sam, task, cases, maps, settings))
+    (answers,) = after_sam(clip, sam, task, cases, maps, [settings])
     pairs = [(found, case.mask) for found, case in zip(maps, cases, strict=True)]
     wrong = {
         "absent": mean_features(clip, TASKS[task].absent_prompt),

@@ -45,12 +45,15 @@ def test_everything_that_follows_is_tried_and_the_best_is_chosen(near):
     mask, seen = np.ones((10, 1), dtype=bool), []
 
     def answer(settings):
-        seen.append(settings)
         good = settings.threshold == 0.7 and settings.margin == 0.1
         share = (near if settings.zoom else 0.5) if good else 0
         return [SimpleNamespace(mask=mask & (np.arange(10) < 10 * share)[:, None])]
 
-    chosen, means = choose_after(answer, [SimpleNamespace(mask=mask)], Settings(PatchText()))
+    def answers(tried):
+        seen.extend(tried)
+        return [answer(settings) for settings in tried]
+
+    chosen, means = choose_after(answers, [SimpleNamespace(mask=mask)], Settings(PatchText()))
     assert len(seen) == len(means) == len(CUTS) * len(MARGINS) + 1
     assert (chosen.binarize, chosen.threshold, chosen.margin, chosen.zoom) == ("threshold", 0.7, 0.1, near > 0.5)
 
