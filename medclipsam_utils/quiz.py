@@ -55,17 +55,17 @@ class Quiz:
     """The questions of a chapter, which a notebook shows as a form.
 
     Args:
-        chapter: number of the chapter, as "03".
+        name: number of the chapter, as "03", or number and kind, as "01-self-test".
         questions: at least one.
     """
 
-    def __init__(self, chapter: str, questions: tuple[Question, ...]) -> None:
-        self.chapter, self.questions = chapter, questions
+    def __init__(self, name: str, questions: tuple[Question, ...]) -> None:
+        self.name, self.questions = name, questions
 
     def __repr__(self) -> str:
-        lines = [
-            f"Quiz of chapter {int(self.chapter)}, {len(self.questions)} questions; a notebook shows it as a form."
-        ]
+        chapter, _, kind = self.name.partition("-")
+        title = f"{kind.capitalize() or 'Quiz'} of chapter {int(chapter)}"
+        lines = [f"{title}, {len(self.questions)} questions; a notebook shows it as a form."]
         for number, question in enumerate(self.questions, start=1):
             lines += ["", f"{number}. {question.text}", *(f"   ( ) {option.text}" for option in question.options)]
         return "\n".join(lines)
@@ -79,7 +79,7 @@ class Quiz:
     def _fieldset(self, number: int, question: Question) -> str:
         options = ""
         for place, option in enumerate(question.options):
-            name = f"quiz-{self.chapter}-{number}"
+            name = f"quiz-{self.name}-{number}"
             kind = ' class="right"' if option.right else ""
             verdict = "Right." if option.right else "No."
             options += (
@@ -90,20 +90,20 @@ class Quiz:
         return f"<fieldset><legend>{number}. {escape(question.text)}</legend>{options}</fieldset>"
 
 
-def quiz(chapter: str) -> Quiz:
+def quiz(name: str) -> Quiz:
     """Give the quiz of a chapter.
 
     Args:
-        chapter: number of the chapter, as "03".
+        name: number of the chapter, as "03", or number and kind, as "01-self-test".
 
     Raises:
-        ValueError: there is none with this number.
+        ValueError: there is none of this name.
     """
     folder = files("medclipsam_utils") / "quizzes"
     known = sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
-    if chapter not in known:
-        raise ValueError(f"there is no quiz {chapter!r}; there are {', '.join(known)}")
-    found: list[dict[str, Any]] = json.loads((folder / f"{chapter}.json").read_text(encoding="utf-8"))
-    return Quiz(chapter, tuple(
+    if name not in known:
+        raise ValueError(f"there is no quiz {name!r}; there are {', '.join(known)}")
+    found: list[dict[str, Any]] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return Quiz(name, tuple(
         Question(one["question"], tuple(Option(**option) for option in one["options"])) for one in found
     ))  # fmt: skip
