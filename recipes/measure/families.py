@@ -19,6 +19,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,12 @@ class Family:
 
     def __call__(self, task: str, sizes: Sizes) -> dict[str, Any]:
         clip, sam = load_clip(MODEL), load_sam(MODEL)
-        few = target_cases(task, SEEDS["validation"].first(sizes.chosen_on))
+        few = cases_of(task, SEEDS["validation"].first(sizes.chosen_on))
         made, by_map = choose_map(clip, task, few, self.settings(sizes.tries))
         maps = maps_of(clip, made, task, few)
         settings, by_mask = choose_after(lambda tried: after_sam(clip, sam, task, few, maps, tried), few, made)
         seeds = range(sizes.first_held_out, sizes.first_held_out + sizes.held_out)
-        cases = target_cases(task, seeds)
+        cases = cases_of(task, seeds)
         return {
             "settings": asdict(settings),
             "tried": {"maps": by_map, "after": by_mask},
@@ -126,6 +127,12 @@ FAMILIES = (
     Family("patch–text", (PatchText(), PatchText(views=True))),
     Family("NACLIP", tuple(PatchText(neighbourhood, views=True) for neighbourhood in (0.5, 1.0, 2.0, 5.0))),
 )  # fmt: skip
+
+
+@cache
+def cases_of(task: str, seeds: range) -> list[Case]:
+    """Simulate the cases of a task once in each process: every family looks at the same ones."""
+    return target_cases(task, seeds)
 
 
 def maps_of(clip: Clip, settings: Settings, task: str, cases: Sequence[Case]) -> list[np.ndarray]:
