@@ -67,8 +67,8 @@ class Sizes:
     first_validation: int = SEEDS["weak validation"].seeds.start
     validation: int = 200
     noise_training: int = 120
-    lane_training: int = 300
-    lane_held_out: int = 100
+    lane_training: int = 200
+    lane_held_out: int = 60
     repeats: int = 3
     config: TrainingConfig = LONG
     noise_config: TrainingConfig = ONE_CYCLE
