@@ -219,26 +219,22 @@ def contact_sheet(
     return show_views(images, titles, masks, predictions, columns)
 
 
-def show_structures(image: np.ndarray, structures: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """Show an image beside the same image with every structure in its own colour, and a legend below.
+def show_structures(
+    image: np.ndarray, structures: Mapping[str, np.ndarray], title: str = "", columns: int = 3
+) -> Figure:
+    """Show an image, and then each of its structures in a picture of its own, outlined and brighter than the rest.
+
+    Structures overlap, in an X-ray all the more; side by side they need no colours and no legend.
 
     Args:
         image: uint8 [H, W, 3].
         structures: masks by name, bool [H, W] each; empty ones are left out.
-        title: printed above the left image.
+        title: printed above the image.
+        columns: pictures per row; more than 3 are hard to read on a phone.
     """
-    figure = _new_figure(WIDTH, WIDTH / 2 + 1)
-    plain, coloured = figure.subplots(1, 2)
-    show_image(image, title=title, axes=plain)
-    show_image(image, title="what is where", axes=coloured)
     visible = {name: mask for name, mask in structures.items() if mask.any()}
-    for (name, mask), color in zip(visible.items(), sns.color_palette("colorblind", len(visible)), strict=True):
-        layer = np.zeros((*mask.shape, 4))  # (H, W, RGBA)
-        layer[mask] = (*color, 0.45)
-        coloured.imshow(layer)
-        coloured.plot([], [], "s", color=color, label=name)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1.0)
-    return figure
+    lit = [np.where(mask[..., None], image, image * 0.4).astype(np.uint8) for mask in visible.values()]
+    return show_views([image, *lit], [title, *visible], [None, *visible.values()], columns=columns)
 
 
 def show_counterfactual(without: np.ndarray, present: np.ndarray, mask: np.ndarray | None = None) -> Figure:

@@ -54,10 +54,12 @@ def test_a_contact_sheet_has_one_picture_a_sample_with_its_title():
         contact_sheet(samples, titles=["one", "two"])
 
 
-def test_structures_are_named_in_the_legend_and_empty_ones_left_out():
+def test_each_structure_has_a_picture_with_its_name_and_empty_ones_are_left_out():
     masks = {"heart": np.eye(32, dtype=bool), "nothing": np.zeros((32, 32), bool)}
-    (legend,) = show_structures(np.zeros((32, 32, 3), np.uint8), masks).legends
-    assert [text.get_text() for text in legend.get_texts()] == ["heart"]
+    figure = show_structures(np.full((32, 32, 3), 200, np.uint8), masks, "chest")
+    assert [axes.get_title() for axes in figure.axes] == ["chest", "heart", ""]
+    lit = figure.axes[1].images[0].get_array()[..., 0]
+    assert (lit[masks["heart"]] == 200).all() and (lit[~masks["heart"]] < 100).all()
 
 
 def test_a_counterfactual_shows_the_difference():
