@@ -8,7 +8,7 @@ SITE := _build/html/index.html
 JOBS ?= 2# processes that test side by side, each with one thread and up to 2 GB
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: book test test-all lint unit notebooks-test site browser notebooks drift clean help
+.PHONY: book test test-all lint unit heavy-test notebooks-test site browser notebooks drift clean help
 .DEFAULT_GOAL := book
 
 book: $(VENV)/.installed _build/.look ## build the site from the stored outputs of its notebooks
@@ -24,9 +24,13 @@ lint: $(VENV)/.installed ## style, spelling and types
 	@echo "== Lint =="
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/typos && $(BIN)/python -m mypy
 
-unit: $(VENV)/.installed ## the unit tests
+unit: $(VENV)/.installed ## the unit tests, but for the heavy ones
 	@echo "== Unit tests =="
-	@$(PYTEST) tests/unit
+	@$(PYTEST) -m "not heavy" tests/unit
+
+heavy-test: $(VENV)/.installed ## the heavy unit tests: long rehearsals that the gate leaves out
+	@echo "== Heavy unit tests =="
+	@$(PYTEST) -m heavy tests/unit
 
 notebooks-test: $(VENV)/.installed ## run every notebook and compare it with its stored outputs
 	@echo "== Notebooks: every cell is run and compared with its stored output =="
@@ -61,7 +65,7 @@ sphinx-test: browser
 $(LANES): $(VENV)/.installed
 	@bash .ci/lane $(@:-test=)
 
-test-all: test $(LANES) ## the gate and all lanes, more than an hour
+test-all: test heavy-test $(LANES) ## the gate, the heavy unit tests and all lanes, more than an hour
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.

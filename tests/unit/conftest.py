@@ -4,9 +4,13 @@ Sums have one order then, small products do not wait for each other's threads, a
 run side by side. It has to be said before torch is imported.
 """
 
+import multiprocessing
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+from processes import SERVER
 
 #: Files with something that takes long to make and serves several tests. They come first: of the first tests, each
 #: process gets hundreds in a row, and so one process makes it, once; later ones are dealt out singly.
@@ -20,3 +24,9 @@ FIRST = {
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in FIRST)
+
+
+@pytest.fixture
+def quick_processes(monkeypatch):
+    """Let what starts processes anew start them from one that has imported everything already."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: SERVER)

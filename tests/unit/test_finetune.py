@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from processes import run_together
 from torch import nn
 
 from medclipsam_utils import losses
@@ -18,8 +17,8 @@ from medclipsam_utils.finetune import FinetuneConfig, FrozenBlocks, History, fin
 from medclipsam_utils.finetune import loop as finetune_loop
 from medclipsam_utils.finetune.gradients import backward
 from medclipsam_utils.losses import DHNNCELoss, InfoNCELoss
-from medclipsam_utils.models import Clip, ModelError, load_clip
-from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, IMAGE_SIZE, MEAN, STD, build_tiny_clip
+from medclipsam_utils.models import Clip, ModelError, load_clip, tiny_clip
+from medclipsam_utils.models.tiny_clip import CONTEXT_LENGTH, MEAN, STD, build_tiny_clip
 from medclipsam_utils.models.words import WordTokenizer
 
 WORDS = ["brain", "breast", "chest", "image", "lung", "of", "tumour", "without"]
@@ -29,9 +28,21 @@ CAPTIONS = [
 CONFIG = FinetuneConfig(epochs=2, batch_size=4, learning_rate=1e-3, checkpoint_steps=2)
 
 
+IMAGE_SIZE = 32
+
+
+@contextmanager
+def smaller():
+    """Build the small CLIP still smaller: no rule of the training depends on the number of its blocks and patches."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("IMAGE_SIZE", IMAGE_SIZE), ("DEPTH", 2), ("TEXT_DEPTH", 1)):
+            patch.setattr(tiny_clip, name, value)
+        yield
+
+
 def small_clip(seed: int = 0) -> Clip:
     tokenizer = WordTokenizer(WORDS, CONTEXT_LENGTH)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), smaller():
         torch.manual_seed(seed)
         model = build_tiny_clip(tokenizer.vocabulary_size)
     return Clip("small", model, tokenizer, IMAGE_SIZE, MEAN, STD)
@@ -229,13 +240,13 @@ class TestFrozenBlocks:
         clip, images = small_clip(), [item["image"] for item in pairs()]
         blocks = FrozenBlocks(clip)
         tokens = blocks.tokens(images)
-        assert tokens.dtype == torch.float16 and tokens.shape == (12, 256, 128)
+        assert tokens.dtype == torch.float16 and tokens.shape == (12, 16, 128)
         torch.testing.assert_close(blocks.encode_image(tokens), clip.encode_image(images), atol=2e-3, rtol=0)
         torch.testing.assert_close(tokens[3], blocks.tokens(images[3]), atol=2e-3, rtol=1e-2)
         assert torch.equal(blocks.encode_text(CAPTIONS), clip.encode_text(CAPTIONS))
         assert torch.equal(blocks.encode_image(images), blocks.encode_image(list(tokens)))
         assert torch.equal(blocks.preprocess(tokens[3]), tokens[3:4].float())
-        with pytest.raises(ModelError, match=r"an image is torch\.float16 \[256, 128\], not uint8"):
+        with pytest.raises(ModelError, match=r"an image is torch\.float16 \[16, 128\], not uint8"):
             blocks.encode_image([images[0], tokens[0]])
         assert blocks.encode_image([]).shape == (0, 128) and blocks.grid_size == clip.grid_size
         trained = {name for name, parameter in clip.model.named_parameters() if parameter.requires_grad}
@@ -265,7 +276,8 @@ class TestFrozenBlocks:
         blocks = FrozenBlocks(clip)
         data = self.tokens(blocks)
         finetune(blocks, data, InfoNCELoss(), CONFIG, folder=tmp_path, validation=data, progress=False)
-        assert_equal(weights(clip), weights(load_clip(tmp_path / "clip.safetensors")))
+        with smaller():
+            assert_equal(weights(clip), weights(load_clip(tmp_path / "clip.safetensors")))
 
     def test_a_model_that_cannot_be_parted(self):
         clip = small_clip()
@@ -310,7 +322,8 @@ class TestFolder:
         results = json.loads((tmp_path / "new" / "run" / "run.json").read_text())
         assert results["config"]["batch_size"] == 4 and results["pairs"] == 12 and results["model"] == "small"
         assert "InfoNCELoss(temperature=0.1" in results["loss"] and History(**results["history"]) == history
-        again = load_clip(tmp_path / "new" / "run" / results["weights"])
+        with smaller():
+            again = load_clip(tmp_path / "new" / "run" / results["weights"])
         assert_equal(weights(clip), weights(again))
         assert not list(tmp_path.rglob("*.part"))
 
@@ -421,25 +434,14 @@ class TestFolder:
         assert saved == [2] and torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
-SCRIPT = """
-import sys, torch
-sys.path.insert(0, {tests!r})
-from test_finetune import CONFIG, pairs, small_clip
-from medclipsam_utils.finetune import finetune
-from medclipsam_utils.losses import DHNNCELoss
-torch.set_num_threads(1)
-loss = DHNNCELoss(0.1, learnable_temperature=True)
-finetune(small_clip(), pairs(), loss, CONFIG, folder={folder!r}, validation=pairs(4, 1), progress=False)
-"""
+def train_in_a_folder(folder: str) -> None:
+    loss = DHNNCELoss(0.1, learnable_temperature=True)
+    finetune(small_clip(), pairs(), loss, CONFIG, folder=folder, validation=pairs(4, 1), progress=False)
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_train_the_model_that_one_trains(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / "two")))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_together(2, train_in_a_folder, str(tmp_path / "two"))
     alone = small_clip()
     loss = DHNNCELoss(0.1, learnable_temperature=True)
     history = finetune(alone, pairs(), loss, CONFIG, validation=pairs(4, 1), progress=False)

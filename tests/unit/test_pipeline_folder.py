@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,21 +15,28 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_together, start
 from pydicom.data import get_testdata_file
 
 from medclipsam_utils.images import read_image
 from medclipsam_utils.models import ModelError, load_clip, load_sam
 from medclipsam_utils.pipeline import Segmenter, UnknownTargetWarning, segment_folder
-from medclipsam_utils.settings import SETTINGS
+from medclipsam_utils.settings import SETTINGS, PatchText
 from medclipsam_utils.simulate import simulate
 from medclipsam_utils.tasks import TASKS, Task
 
 TEXT = "brain tumour"
+# One look at each image, because nothing here is about the quality of the masks.
+QUICK = {name: replace(row, saliency=PatchText(), zoom=False) for name, row in SETTINGS["tiny"].items()}
+
+
+def quick_segmenter() -> Segmenter:
+    return Segmenter(load_clip("tiny"), load_sam("tiny"), QUICK)
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return Segmenter(load_clip("tiny"), load_sam("tiny"))
+    return quick_segmenter()
 
 
 @pytest.fixture
@@ -143,7 +151,7 @@ def test_another_question_needs_another_folder(segmenter, scans):
     out = scans.parent / "out"
     with pytest.raises(ValueError, match=r"holds masks of another text \(see .*: give another folder"):
         segment_folder(segmenter, scans, out, "brain lesion", progress=False)
-    changed = {task: replace(config, margin=0.2) for task, config in SETTINGS["tiny"].items()}
+    changed = {task: replace(config, margin=0.2) for task, config in QUICK.items()}
     with pytest.raises(ValueError, match="holds masks of another settings"):
         segment_folder(Segmenter(segmenter.clip, segmenter.sam, changed), scans, out, TEXT, progress=False)
 
@@ -185,12 +193,9 @@ def test_a_picture_that_fails_in_the_model_stops_no_other(segmenter, scans, monk
     assert errors["1.png"] == "out of memory"
 
 
-PROGRAM = """
-import sys, torch
-torch.set_num_threads(1)
-from medclipsam_utils import Segmenter, load_clip, load_sam, segment_folder
-print(segment_folder(Segmenter(load_clip("tiny"), load_sam("tiny")), *sys.argv[1:4], batch_size=2, progress=False))
-"""
+def segment_many(scans: str, out: str) -> None:
+    found = segment_folder(quick_segmenter(), scans, out, TEXT, batch_size=2, progress=False)
+    Path(f"{out}-{os.environ.get('RANK')}.txt").write_text(repr(found))
 
 
 @pytest.fixture
@@ -205,33 +210,50 @@ def many(tmp_path):
     return folder
 
 
-def test_killed_half_way_and_started_again(many):
+def test_killed_half_way_and_started_again(segmenter, many):
     out = many.parent / "out"
-    command = [sys.executable, "-c", PROGRAM, str(many), str(out), TEXT]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = start(segment_many, str(many), str(out))
     deadline = time.monotonic() + 120
     while len(list(out.glob("masks/*.png"))) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
-    assert process.wait() != 0
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in out.glob("masks/*.png")}
     assert 6 <= len(before) < 18
-    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert answer.startswith("FolderResult(masks: 18 ") and "failed: 2 " in answer
+    after = run(segmenter, many, batch_size=2)
+    assert (after.masks, after.failed) == (18, 2)
     twice = [path for path, written in before.items() if path.stat().st_mtime_ns != written]
     assert len(twice) <= 1  # a mask that was written, but whose record was not
     assert not list(out.rglob("*.part"))
 
 
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_pipeline_folder import segment_many
+segment_many(*sys.argv[2:])
+"""
+
+
 def test_processes_share_the_files(many):
-    out = many.parent / "out"
+    run_together(2, segment_many, str(many), str(many.parent / "out"))
+    assert_shared(many.parent / "out")
+
+
+@pytest.mark.heavy
+def test_torchrun_starts_processes_that_share_the_files(many):
     (many.parent / "program.py").write_text(PROGRAM)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, str(many.parent / "program.py"), str(many), str(out), TEXT]
-    answer = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ).stdout
-    assert answer.count("FolderResult(masks: 18 ") == 2 and answer.count("new: 10)") == 2
+    arguments = [many.parent / "program.py", Path(__file__).parent, many, many.parent / "out"]
+    subprocess.run([*torchrun, *map(str, arguments)], check=True)
+    assert_shared(many.parent / "out")
+
+
+def assert_shared(out: Path) -> None:
+    for rank in range(2):
+        answer = Path(f"{out}-{rank}.txt").read_text()
+        assert answer.startswith("FolderResult(masks: 18 ") and answer.endswith("new: 10)")
     assert len(rows(out / "results.csv")) == 18 and len(rows(out / "failures.csv")) == 2
     assert sorted(path.name for path in (out / "records").iterdir()) == ["0.jsonl", "1.jsonl"]
 

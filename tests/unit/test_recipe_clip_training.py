@@ -256,6 +256,7 @@ class TestRun:
     def test_captions_alone_read_no_mask(self, tmp_path, data, monkeypatch, whole_steps):
         """Masks do not even reach the training."""
         given, run = [], train.Trainer.run
+        monkeypatch.setattr(train, "validate", lambda *_: {})
         monkeypatch.setattr(train.Trainer, "run", lambda *arguments: given.append(arguments[1]) or run(*arguments))
         settings = replace(BASE, steps=2, text_steps=1, whole_from=0.5, whole_steps=whole_steps)
         by_windows = not whole_steps

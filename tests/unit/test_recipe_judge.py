@@ -25,7 +25,7 @@ from medclipsam_utils.simulate import FINDINGS
 from medclipsam_utils.tasks import PROMPT_KINDS
 from recipes.data.cases import Case, real_cases, rotated, simulated_cases, target_cases, with_target
 from recipes.data.seeds import SEEDS
-from recipes.judge import choose_saliency, report
+from recipes.judge import choose_saliency, report, tables
 from recipes.judge import saliency as judged_saliency
 from recipes.judge.clip import classify_findings, classify_tasks, presence, retrieval
 from recipes.judge.saliency import CLUSTERS, MARGINS, OTHER_TASK, score_map
@@ -334,6 +334,10 @@ class TestRun:
     # The last block is the cheapest: nothing but the pooling is run again in each step.
     CHEAP = Settings(M2IB(5, 0.1, samples=1), ("P0",), clusters=3, margin=0.1)
 
+    @pytest.fixture(autouse=True)
+    def few_resamples(self, monkeypatch):
+        monkeypatch.setattr(tables, "RESAMPLES", 20)
+
     def test_end_to_end(self, models, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(report, "settings_for", lambda clip, task, table: self.CHEAP)
         (case, other) = simulated_cases("brain_mri", [1, 2])["glioma"]
@@ -384,9 +388,12 @@ class TestRun:
             return target_cases(task, given)
 
         monkeypatch.setattr(choose_saliency, "target_cases", recorded)
+        monkeypatch.setattr(
+            choose_saliency, "M2IB", lambda *choice, **options: M2IB(*choice, **options | {"samples": 1})
+        )
         choose_saliency.main(
             ["--clip", models[0], "--sam", models[1], "--images", "2", "--tasks", "breast_ultrasound", "--kinds", "P0",
-             "--layers", "5", "--betas", "0.1", "0.3", "--variances", "4", "--top", "4"]
+             "--layers", "5", "--betas", "0.1", "--variances", "4", "--top", "4"]
         )  # fmt: skip
         printed = capsys.readouterr().out
         assert seeds == list(SEEDS["validation"].first(2))
