@@ -33,6 +33,16 @@ def prose(chapter: str) -> str:
     return plain(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
 
 
+@cache
+def printed(chapter: str, cell: str) -> list[list[float]]:
+    """The numbers in each line that a cell of a chapter prints or shows as a table, as they are stored."""
+    (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
+    cells = {each["id"]: each for each in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    found = [output.get("text") or output["data"]["text/plain"] for output in cells[cell]["outputs"]]
+    lines = "\n".join("".join(text) for text in found).splitlines()
+    return [[float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line)] for line in lines]
+
+
 def plain(text: str) -> str:
     return " ".join(re.sub(r"[*`]|\[([^]]*)\]\([^)]*\)", r"\1", text).split())
 
@@ -264,6 +274,35 @@ CLAIMS = [
         "07",
         "asked window by window, as it was trained, it reaches two thirds of what tiny does by default",
         lambda: 0.62 < windows_score() / zero_shot("saliency_methods", "patch–text").mean() < 0.68,
+    ),
+    (
+        "01",
+        "Within three blocks they point nearly the same way, and stay at a right angle to the rest.",
+        lambda: (
+            printed("01", "depth-table")[3][1] < 0.65
+            and all(row[1] > 0.85 for row in printed("01", "depth-table")[6:])
+            and all(abs(row[2]) < 0.15 for row in printed("01", "depth-table")[3:])
+        ),
+    ),
+    (
+        "01",
+        "the network sees a jigsaw puzzle, and its answer moves. It does not move far",
+        lambda: printed("01", "shuffle")[0][0] == 1 and 0.7 < printed("01", "shuffle")[1][0] < 0.9,
+    ),
+    (
+        "01",
+        "At both temperatures the right sentence wins; at 0.6 it gets 59 % of the shares, at 0.1 all but a trace.",
+        lambda: printed("01", "zero-shot")[2][1:] == [0.59, 1.0],
+    ),
+    (
+        "01",
+        "it knows that the second one is the worst",
+        lambda: all(np.argmin([row[place] for row in printed("01", "iou-table")[2:]]) == 1 for place in (1, 2)),
+    ),
+    (
+        "01",
+        "The cell below keeps all of them, a random quarter, and a random sixteenth; the quarter does no harm.",
+        lambda: printed("01", "exercise-7-start")[1][-1] >= printed("01", "exercise-7-start")[0][-1],
     ),
     (
         "00",
