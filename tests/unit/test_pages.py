@@ -12,7 +12,12 @@ import pytest
 from medclipsam_utils.results import load_results
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "book").glob("*.md")),
+    *sorted((ROOT / "book" / "teaching").glob("*.md")),
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+]
 CODE = re.compile(r"^```(?:python|shell)\n(.*?)^```", flags=re.S | re.M)
 
 
