@@ -327,6 +327,27 @@ def intervals(groups: Mapping[str, Interval], xlabel: str, reference: float | No
     return figure
 
 
+def dots(groups: Mapping[str, Sequence[float]], xlabel: str, reference: float | None = None) -> Figure:
+    """Draw every single value as an open circle, one row per group: for few values, of which no interval is meant.
+
+    Args:
+        groups: values by name; groups may differ in size.
+        xlabel: what is shown, with its unit.
+        reference: draw a dashed line here, for example where something is that all are compared with; None draws none.
+    """
+    figure = _new_figure(WIDTH, 0.8 + 0.36 * len(groups))
+    axes = figure.subplots()
+    for row, values in enumerate(groups.values()):
+        axes.plot(values, [row] * len(values), "o", color=BLUE, markerfacecolor="none", markeredgewidth=1.5)
+    if reference is not None:
+        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel(xlabel)
+    sns.despine(figure)
+    return figure
+
+
 def matrices(
     panels: Mapping[str, np.ndarray],
     rows: str,

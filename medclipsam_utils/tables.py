@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from numbers import Integral
 from typing import Any, Literal
 
 Best = Literal["largest", "smallest"]
@@ -111,7 +112,7 @@ def written(value: Any, form: str) -> str:
     """Write one value of a table."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if isinstance(value, (str, bool, int)) or not is_number(value):
+    if isinstance(value, (str, bool, Integral)) or not is_number(value):
         return str(value)
     text = form.format(float(value))
     return text[1:] if text.startswith("-") and not text.strip("-0.%") else text

@@ -9,6 +9,7 @@ from medclipsam_utils.plots import (
     bars,
     contact_sheet,
     curves,
+    dots,
     histograms,
     intervals,
     matrices,
@@ -93,6 +94,15 @@ def test_intervals_read_from_top_to_bottom():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert axes.transData.transform((0, 0))[1] > axes.transData.transform((0, 1))[1]
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.4, 0.7])
+
+
+def test_dots_are_drawn_each_for_itself_in_rows_from_top_to_bottom():
+    axes = dots({"first": [0.5, 0.7], "second": [0.1]}, "DSC", reference=0).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.transData.transform((0, 0))[1] > axes.transData.transform((0, 1))[1]
+    first, second, line = axes.lines
+    assert list(first.get_xdata()) == [0.5, 0.7] and list(second.get_xdata()) == [0.1]
+    assert first.get_linestyle() == "None" and line.get_xdata() == [0, 0]
 
 
 def test_letters_can_be_read_on_a_phone():
