@@ -98,7 +98,7 @@ EXERCISES: tuple[Exercise, ...] = (
         title="how good is a filled box?",
         difficulty=1,
         minutes=5,
-        purpose="a bar that whoever asks SAM with a box has to clear",
+        purpose="the bar that you have to clear if you ask SAM with a box",
         hints=(
             "Dice is twice the common area, divided by the sum of both areas. Which area do a disc and its box share?",
             "The disc lies inside the box, so what they share is the disc.",
