@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,11 @@ WORDS = {
 }
 
 
+@cache
+def images_of(task, finding):
+    return [simulate(task, seed, finding=finding).image for seed in range(3000, 3006)]
+
+
 @pytest.fixture(scope="module")
 def clip():
     return load_clip("tiny")
@@ -42,10 +48,7 @@ def presences(clip, images, text=None, task=None):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_known_targets_are_answered_whatever_the_words(clip, task):
-    with_target, without = (
-        [simulate(task, seed, finding=finding).image for seed in range(3000, 3006)]
-        for finding in (FINDINGS[task][0], FINDINGS[task][-1])
-    )
+    with_target, without = (images_of(task, finding) for finding in (FINDINGS[task][0], FINDINGS[task][-1]))
     for text in (None, WORDS[task]):
         found, absent = (presences(clip, images, text, task) for images in (with_target, without))
         assert all(each.present is not None and each.simulated for each in found + absent)
@@ -69,7 +72,7 @@ def test_the_words_that_were_asked_are_tested(clip):
 def test_a_target_that_cannot_be_there_is_not_reported(clip):
     for task, text in (("breast_ultrasound", "brain tumour"), ("brain_mri", "lungs"), ("lung_ct", "brain tumour"),
                        ("lung_xray", "breast tumour"), ("brain_mri", "breast tumour")):  # fmt: skip
-        for found in presences(clip, [simulate(task, seed).image for seed in range(3000, 3006)], text):
+        for found in presences(clip, images_of(task, FINDINGS[task][0]), text):
             assert found.present is None and "the image is unlike the" in found.reason
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+from processes import start
 from test_cases_dicom import write as dicom
 
 import medclipsam_utils.pipeline.volume as volume_module
@@ -244,24 +244,20 @@ def test_a_part_cut_off_in_the_middle_is_none(quick, segmenter, head, tmp_path, 
 
 def test_killed_half_way_and_started_again_gives_the_same_bytes(tmp_path):
     scan = write(tmp_path / "head.nii.gz", seeds=range(3, 13))
-    program = (
-        "import sys, torch; torch.set_num_threads(1)\n"
-        "from medclipsam_utils.cli import main\n"
-        "sys.exit(main(['segment', *sys.argv[1:]]))"
-    )
-    command = [sys.executable, "-c", program, str(scan), TEXT, "-o", str(tmp_path / "mask.nii.gz")]
+    command = ["segment", str(scan), TEXT, "-o", str(tmp_path / "mask.nii.gz")]
     log = tmp_path / "mask.nii.gz.parts" / "0.jsonl"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(cli.main, command)
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count('"mask"') >= 8) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()
-    assert process.wait() != 0
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     n_done = log.read_text().count('"mask"')
     assert 8 <= n_done < 10 and not (tmp_path / "mask.nii.gz").exists()
     with pytest.MonkeyPatch.context() as patch:
         slices = asked(patch)
-        assert cli.main(["segment", *command[3:]]) == 0
+        assert cli.main(command) == 0
     assert slices[0] == n_done // 8 * 8 and slices == list(range(slices[0], 10))
     assert not log.parent.exists()
     assert cli.main(["segment", str(scan), TEXT, "-o", str(tmp_path / "again.nii.gz")]) == 0
