@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..tables import Table
+
 FOLDER = Path(__file__).parent
 
 _SHORT = {"breast_ultrasound": "breast", "brain_mri": "brain", "lung_xray": "X-ray", "lung_ct": "CT"}
@@ -18,6 +20,13 @@ _SUPERVISION = (
     ("+ regions, default", "saliency_methods", "patch–text"),
     ("no CLIP: true box", "components_added", "SAM on the true box"),
 )
+_SUPERVISION_NOTE = """captions: tiny-base; it saw no mask.
++ regions: tiny; it saw masks of targets.
+M2IB: the paper's way, settings by masks.
+default: cosines of words and patches, or of
+words and windows for tiny-base, whose words
+and cuts were chosen without masks.
+SAM learned from exact masks in all rows."""
 
 
 def load_results(name: str) -> dict[str, Any]:
@@ -36,27 +45,23 @@ def load_results(name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def supervision_table() -> str:
+def supervision_table() -> Table:
     """Say what the small models have learned from, and how good their masks are: what *zero-shot* hides.
 
     Returns:
-        A table as text: for each CLIP what it learned from, and the mean DSC of its masks on the held-out images of
+        For each CLIP what it learned from, and the mean DSC of its masks on the held-out images of
         ``recipes/measure/zero_shot.py`` in the paper's way and by default, in percent, by task and over all; below it
         SAM alone, asked with the box of the exact mask; and what had a say in each row.
     """
     found = load_results("zero_shot")
-    lines = [f"{'learned from':18s}" + "".join(f"{name:>6s}" for name in (*_SHORT.values(), "all"))]
+    rows = []
     for source, part, row in _SUPERVISION:
         scores = [100 * fmean(found[part][task]["scores"][row]["DSC"]) for task in _SHORT]
-        lines.append(f"{source:18s}" + "".join(f"{score:6.1f}" for score in (*scores, fmean(scores))))
-    lines += [
-        "Mean DSC in percent, simulated.",
-        "captions: tiny-base; it saw no mask.",
-        "+ regions: tiny; it saw masks of targets.",
-        "M2IB: the paper's way, settings by masks.",
-        "default: cosines of words and patches, or of",
-        "words and windows for tiny-base, whose words",
-        "and cuts were chosen without masks.",
-        "SAM learned from exact masks in all rows.",
-    ]
-    return "\n".join(lines)
+        rows.append([source, *scores, fmean(scores)])
+    return Table(
+        ["learned from", *_SHORT.values(), "all"],
+        rows,
+        caption="Mean DSC in percent, simulated.",
+        form="{:.1f}",
+        note=_SUPERVISION_NOTE,
+    )
