@@ -52,3 +52,9 @@ def test_the_card_has_the_scores_of_the_real_images():
     scores = [part["scores"] for part in load_results("real_images")["images"].values()]
     means = [np.mean(of_task[way]["DSC"]) for of_task in scores for way in ("default", "paper's way")]
     assert [int(number) for number in said.groups()] == [round(100 * mean) for mean in means]
+
+
+def test_the_first_page_says_which_version_this_is():
+    said = re.search(r"^Version (\S+), built on", (ROOT / "book" / "intro.md").read_text(encoding="utf-8"), flags=re.M)
+    stated = re.search(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M)
+    assert said[1] == stated[1]
