@@ -63,11 +63,11 @@ class Sizes:
     """Say how many seeds of each task are looked at."""
 
     first_held_out: int = SEEDS["families held out"].seeds.start
-    held_out: int = 100
-    wrong_prompts: int = 40
-    faithful: int = 20
-    forgetting: int = 10
-    chosen_on: int = 25
+    held_out: int = 40
+    wrong_prompts: int = 20
+    faithful: int = 10
+    forgetting: int = 4
+    chosen_on: int = 10
     tries: int | None = None  # of the settings of the map, the first so many; None for all
 
 
