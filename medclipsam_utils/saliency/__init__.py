@@ -1,4 +1,4 @@
-"""Stage 2a: where in an image is what a sentence speaks of, and may one believe the answer?
+"""Stage 2a: where in an image is what a sentence speaks of, and can you believe the answer?
 
 ::
 
