@@ -12,12 +12,24 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from processes import SERVER
 
-#: Files with something that takes long to make and serves several tests. They come first: of the first tests, each
-#: process gets hundreds in a row, and so one process makes it, once; later ones are dealt out singly.
+#: Files with something that takes long to make and serves several tests: models, simulated images, or a process from
+#: which others start. They come first: of the first tests, each process gets hundreds in a row, and so one process
+#: makes it, once; later ones are dealt out singly.
 FIRST = {
+    "test_finetune",
+    "test_pipeline_folder",
+    "test_pipeline_volume",
     "test_recipe_clip_training",
+    "test_recipe_finetune_losses",
     "test_recipe_judge",
+    "test_recipe_saliency_checks",
     "test_recipe_sam",
+    "test_recipe_ways",
+    "test_recipe_weak_supervision",
+    "test_recipe_zero_shot",
+    "test_simulate_brain_mri",
+    "test_simulate_breast_ultrasound",
+    "test_simulate_lung_ct",
     "test_weak_nnunet",
 }
 

@@ -287,14 +287,14 @@ def test_links_that_multiply_are_listed_once(tmp_path):
     )
 
 
-def test_a_hundred_thousand_files_are_listed_in_seconds(tmp_path):
-    for number in range(100_000):
+def test_tens_of_thousands_of_files_are_listed_in_seconds(tmp_path):
+    for number in range(30_000):
         os.close(os.open(f"{tmp_path}/{number:06}.png", os.O_CREAT))
     start = time.process_time()
     found = list_images(tmp_path)
-    assert time.process_time() - start < 20
-    assert len(found.images) == 100_000 and found.images[7] == "000007.png"
-    for number in range(100_000):
+    assert time.process_time() - start < 6
+    assert len(found.images) == 30_000 and found.images[7] == "000007.png"
+    for number in range(30_000):
         os.unlink(f"{tmp_path}/{number:06}.png")
 
 

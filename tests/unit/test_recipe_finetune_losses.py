@@ -78,6 +78,7 @@ def test_a_training_is_done_once_and_can_be_repeated(work, tmp_path):
     assert finetune_losses.run(task).read_bytes() == first
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_the_whole_recipe(work, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune_losses, "trials", lambda sizes: trials(sizes)[5:8])
     results = json.loads(finetune_losses.compare(QUICK, work, tmp_path / "results.json").read_text())

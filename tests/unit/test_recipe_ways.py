@@ -18,6 +18,7 @@ from recipes.measure.ways import PARTS, QUICK, evaluate, held_out, wordings
 pytestmark = pytest.mark.filterwarnings("ignore::medclipsam_utils.models.UnknownWordWarning", "ignore:.*is no target")
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_a_small_run_agrees_with_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "TASKS", {"lung_xray": TASKS["lung_xray"]})
     for part in PARTS:  # as another process does it

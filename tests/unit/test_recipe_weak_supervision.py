@@ -33,6 +33,7 @@ def test_masks_are_spoilt_as_they_should_be():
     assert set(halves) == {MASK.sum(), MASK[:, 40:].sum()}
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_a_small_run_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "TASKS", {"lung_ct": TASKS["lung_ct"]})
     sizes = quick(tmp_path)
