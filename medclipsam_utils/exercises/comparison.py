@@ -98,7 +98,7 @@ def difference(got: Any, want: Any, tolerance: float) -> str | None:
 def close(given: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
     """Say for each value whether it agrees."""
     with np.errstate(invalid="ignore"):
-        near = np.abs(given - expected) <= tolerance * (1 + np.abs(expected))
+        near = np.isfinite(expected) & (np.abs(given - expected) <= tolerance * (1 + np.abs(expected)))
     return near | (given == expected) | (np.isnan(given) & np.isnan(expected))
 
 
