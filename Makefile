@@ -8,7 +8,7 @@ SITE := _build/html/index.html
 JOBS ?= 2# processes that test side by side, each with one thread and up to 2 GB
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: book test test-all lint unit heavy-test notebooks-test site browser notebooks drift clean help
+.PHONY: book test test-all lint unit heavy-test notebooks-test site browser notebooks drift release grade clean help
 .DEFAULT_GOAL := book
 
 book: $(VENV)/.installed _build/.look ## build the site from the stored outputs of its notebooks
@@ -51,6 +51,15 @@ notebooks: $(VENV)/.installed ## run the notebooks and store their outputs; ONLY
 
 drift: $(VENV)/.installed ## what changed in the stored outputs; SINCE=REVISION: since then (default: the last commit)
 	@$(BIN)/python book/drift.py $(SINCE)
+
+# A course, outside of the repository: its teacher's file, what students get, what they hand in, and their grades.
+COURSE ?= ../course
+release: $(VENV)/.installed ## assignments of a term: write what students get into COURSE/release
+	@test -e $(COURSE)/teacher.toml || $(BIN)/python -m assignments new-term $(COURSE)/teacher.toml
+	@$(BIN)/python -m assignments release $(COURSE)/release --teacher $(COURSE)/teacher.toml
+
+grade: $(VENV)/.installed ## assignments of a term: grade COURSE/submissions into COURSE/grades
+	@$(BIN)/python -m assignments grade $(COURSE)/submissions --teacher $(COURSE)/teacher.toml --out $(COURSE)/grades
 
 # Lanes: the same with other versions of what the book stands on. Each needs the Python that it names.
 LANES := colab-test lowest-test sphinx-test nnunet-test open-clip-test newest-test

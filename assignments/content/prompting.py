@@ -1,0 +1,222 @@
+"""Prompting: a box that ignores stray heat, points that say not here, and a call of SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from medclipsam_utils.exercises import Mistake
+
+from ..checks import StandInPredictor
+from ..steps import Arguments, Numbers, Part, Solution, Step
+
+
+def blot(generator: np.random.Generator, height: int, width: int, level: float = 0.6) -> np.ndarray:
+    """Give a random mask of a few smooth blots."""
+    field = ndimage.gaussian_filter(generator.normal(size=(height, width)), 2, mode="nearest")
+    return field > np.quantile(field, level)
+
+
+# --- box_of_share
+
+
+def heat_maps(generator: np.random.Generator) -> list[Arguments]:
+    by_hand = np.zeros((9, 12))
+    by_hand[2:5, 4:10] = 1
+    spots = [generator.random(shape) ** 6 for shape in ((8, 8), (15, 9), (20, 31))]
+    return [(heat,) for heat in (by_hand, *spots)]
+
+
+def cold_maps(generator: np.random.Generator) -> list[Arguments]:
+    return [(np.zeros(generator.integers(3, 40, 2)),) for _ in range(3)]
+
+
+def box_with(heat: np.ndarray, tail: float, last: int = 1) -> tuple[int, int, int, int]:
+    if not heat.sum():
+        return 0, 0, heat.shape[1], heat.shape[0]
+    sides = []
+    for line in (heat.sum(0), heat.sum(1)):
+        first = np.flatnonzero(line.cumsum() > tail * line.sum())[0]
+        end = np.flatnonzero(line[::-1].cumsum()[::-1] > tail * line.sum())[-1] + last
+        sides.append((int(first), int(end)))
+    (x0, x1), (y0, y1) = sides
+    return x0, y0, x1, y1
+
+
+def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
+    tail = (1 - numbers["share"]) / 2
+    return (
+        Mistake(
+            "rows and columns are exchanged: x runs over columns.", lambda h: tuple(np.array(solution(h))[[1, 0, 3, 2]])
+        ),
+        Mistake(
+            "x1 and y1 are one after the last column and row, so that heat[y0:y1, x0:x1] is the box.",
+            lambda h: box_with(h, tail, 0),
+        ),
+        Mistake("what is cut away is shared by the two sides: half of it on each.", lambda h: box_with(h, 2 * tail)),
+        Mistake(
+            "the order is (x0, y0, x1, y1); yours is (x0, x1, y0, y1).",
+            lambda h: tuple(np.array(solution(h))[[0, 2, 1, 3]]),
+        ),
+        Mistake("that is the box around all heat; a share of it is to be cut away.", lambda h: box_with(h, 0)),
+    )
+
+
+# --- negative_points
+
+
+def warm_scenes(generator: np.random.Generator) -> list[Arguments]:
+    cases = []
+    for height, width, gap, count in ((14, 17, 2, 3), (20, 26, 3, 5), (25, 18, 1, 6)):
+        mask = np.zeros((height, width), bool)
+        top, left = generator.integers(2, 7, 2)
+        mask[top : top + 6, left : left + 8] = True
+        heat = ndimage.gaussian_filter(generator.random((height, width)), 1) + 0.5 * ndimage.gaussian_filter(
+            1.0 * mask, 2
+        )
+        cases.append((heat, mask, gap, count))
+    return cases
+
+
+def little_room(generator: np.random.Generator) -> list[Arguments]:
+    mask = np.ones((9, 12), bool)
+    mask[:, 8:] = False
+    return [(generator.random((9, 12)), mask, 2, 20), (generator.random((9, 12)), np.ones((9, 12), bool), 1, 2)]
+
+
+def no_target(generator: np.random.Generator) -> list[Arguments]:
+    heat = generator.random((8, 9))
+    heat[0, 0] = heat[0, -1] = heat[-1, 0] = 1 + generator.random()
+    return [(heat, np.zeros((8, 9), bool), 2, 4)]
+
+
+def negatives(
+    heat: np.ndarray,
+    mask: np.ndarray,
+    gap: float,
+    count: int,
+    *,
+    away: bool = True,
+    apart: bool = True,
+    sign: int = 1,
+    guard: bool = True,
+) -> np.ndarray:
+    """The points as (row, column), with slips: near the target, near each other, the coldest ones."""
+    distance = ndimage.distance_transform_edt(~mask) if mask.any() or not guard else np.full(mask.shape, np.inf)
+    free = (distance > gap) if away else ~mask
+    rows, columns = np.indices(mask.shape)
+    found: list[tuple[Any, Any]] = []
+    while len(found) < count and free.any():
+        row, column = np.unravel_index(np.where(free, sign * heat, -np.inf).argmax(), mask.shape)
+        found.append((row, column))
+        near = (rows - row) ** 2 + (columns - column) ** 2 <= (gap**2 if apart else 0)
+        free = free & ~near
+    return np.array(found, int).reshape(-1, 2)
+
+
+def point_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
+    def forced(heat: np.ndarray, mask: np.ndarray, gap: float, count: int) -> np.ndarray:
+        points = solution(heat, mask, gap, count)
+        return np.concatenate([points, np.repeat(points[-1:], count - len(points), 0)])
+
+    return (
+        Mistake("these are (row, column); SAM takes (x, y).", lambda *a: solution(*a)[:, ::-1]),
+        Mistake(
+            "a point nearer than the gap to the mask may well lie on the target, whose mask is only coarse.",
+            lambda *a: negatives(*a, away=False)[:, ::-1],
+        ),
+        Mistake(
+            "your points sit side by side on the same hot spot: after each choice, its neighbourhood is closed.",
+            lambda *a: negatives(*a, apart=False)[:, ::-1],
+        ),
+        Mistake(
+            "those are the coldest pixels, where nobody would look for the target; take the hottest ones.",
+            lambda *a: negatives(*a, sign=-1)[:, ::-1],
+        ),
+        Mistake(
+            "those lie on the mask; negative points lie beside it.", lambda h, m, g, n: negatives(h, ~m, 0, n)[:, ::-1]
+        ),
+        Mistake("where no pixel is left, there are fewer points than asked for.", forced),
+        Mistake(
+            "without any pixel in the mask, every pixel is far from it; scipy's distance is of no use then.",
+            lambda *a: negatives(*a, guard=False)[:, ::-1],
+        ),
+    )
+
+
+# --- ask_boxes
+
+
+def predictor(generator: np.random.Generator, height: int, width: int) -> StandInPredictor:
+    return StandInPredictor(
+        generator.random((height, width)).round(4), generator.permutation([0.55, 0.72, 0.91]) + 0.01
+    )
+
+
+def boxes(generator: np.random.Generator) -> list[Arguments]:
+    """Give boxes side by side, for which each of the three masks in turn is the best one."""
+    cases = []
+    for count in (3, 1, 4):
+        height, width = int(generator.integers(14, 20)), 12 * count + 3
+        left = 12 * np.arange(count) + generator.integers(0, 3, count)
+        top = (np.arange(count) - left) % 3
+        corners = np.stack(
+            [left, top, left + generator.integers(6, 10, count), top + generator.integers(6, 11, count)], 1
+        )
+        image = generator.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        cases.append((predictor(generator, height, width), image, corners.astype(float)))
+    return cases
+
+
+def no_boxes(generator: np.random.Generator) -> list[Arguments]:
+    height, width = (int(side) for side in generator.integers(9, 30, 2))
+    return [(predictor(generator, height, width), np.zeros((height, width, 3), np.uint8), np.zeros((0, 4)))]
+
+
+def box_answers(
+    predictor: StandInPredictor, image: np.ndarray, boxes: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    predictor.set_image(image)
+    return [predictor.predict(box=box, multimask_output=True)[:2] for box in boxes]
+
+
+def ask_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
+    def by(pick: Solution, join: Solution = np.any) -> Solution:
+        return lambda p, i, b: join([masks[pick(masks, scores)] for masks, scores in box_answers(p, i, b)], axis=0)
+
+    def best(masks: np.ndarray, scores: np.ndarray) -> int:
+        return int(scores.argmax())
+
+    return (
+        Mistake("you take the first of the three masks; take the one with the highest score.", by(lambda m, s: 0)),
+        Mistake(
+            "you take the last of the three masks, which is the largest; take the one with the highest score.",
+            by(lambda m, s: 2),
+        ),
+        Mistake("you take the mask with the lowest score.", by(lambda m, s: int(s.argmin()))),
+        Mistake("the masks of several boxes are joined: a pixel counts if any of them has it.", by(best, np.all)),
+        Mistake(
+            "only the last box counts in yours; join the masks of all boxes.", lambda p, i, b: solution(p, i, b[-1:])
+        ),
+        Mistake(
+            "only the first box counts in yours; join the masks of all boxes.", lambda p, i, b: solution(p, i, b[:1])
+        ),
+    )
+
+
+STEPS: tuple[Step, ...] = (
+    Step("box_of_share", (Part("maps with heat", 3, heat_maps), Part("maps without", 1, cold_maps)), box_mistakes),
+    Step(
+        "negative_points",
+        (
+            Part("room for all points", 3, warm_scenes),
+            Part("room for fewer", 1, little_room),
+            Part("an empty mask", 1, no_target),
+        ),
+        point_mistakes,
+    ),
+    Step("ask_boxes", (Part("one and several boxes", 3, boxes), Part("no box", 1, no_boxes)), ask_mistakes),
+)
