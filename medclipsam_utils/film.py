@@ -72,7 +72,9 @@ class Film:
         picture = io.BytesIO()
         Image.fromarray(self.strip).save(picture, "WEBP", quality=_QUALITY)
         source = b64encode(picture.getvalue()).decode("ascii")
-        window = f'<div class="window"><img src="data:image/webp;base64,{source}" alt="{escape(self.alt)}"></div>'
+        height, width = self.strip.shape[:2]
+        given = f'width="{width}" height="{height}" loading="lazy" alt="{escape(self.alt)}"'
+        window = f'<div class="window"><img src="data:image/webp;base64,{source}" {given}></div>'
         legend = f"<legend>{escape(self.labels[0])}</legend>"
         form = f'<form autocomplete="off"><fieldset>{legend}{buttons}{play}{window}</fieldset></form>'
         caption = f"<figcaption>{escape(self.caption)}</figcaption>"

@@ -35,7 +35,9 @@ def test_a_film_plays_only_when_asked_and_once_and_minds_who_dislikes_motion(fil
 
 def test_the_frames_of_a_film_lie_beside_each_other_in_one_picture_with_words(film):
     html = film._repr_html_()
-    ((source, alt),) = re.findall(r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)">', html)
+    ((source, size, alt),) = re.findall(r'<img src="data:image/webp;base64,([^"]+)" (width.*?) alt="([^"]+)">', html)
+    height, width = film.strip.shape[:2]
+    assert size == f'width="{width}" height="{height}" loading="lazy"'
     strip = np.asarray(Image.open(io.BytesIO(b64decode(source))).convert("RGB"))
     assert strip.shape == film.strip.shape == (20, 160, 3)
     assert [round(part.mean() / 60) for part in np.split(strip, 4, axis=1)] == [0, 1, 2, 3]
