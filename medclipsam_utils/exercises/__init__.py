@@ -19,7 +19,6 @@ from typing import Any
 
 from .exercise import Exercise, Function, Mistake, Outcome, Value
 from .guard import Escape, call
-from .old import check_function, check_value
 
 __all__ = [
     "Exercise",
@@ -30,9 +29,7 @@ __all__ = [
     "Value",
     "all_exercises",
     "check",
-    "check_function",
-    "check_value",
-    "exercise",
+    "find_exercise",
     "hint",
     "mine_or_ours",
     "solution",
@@ -55,7 +52,7 @@ def all_exercises() -> dict[str, Exercise]:
     return {exercise.number: exercise for module in modules for exercise in module.EXERCISES}
 
 
-def exercise(number: str) -> Exercise:
+def find_exercise(number: str) -> Exercise:
     """Find an exercise.
 
     Args:
@@ -83,7 +80,7 @@ def check(number: str, answer: Any = None) -> Outcome:
         An outcome, which prints as text. Nothing that can be handed in makes this raise or hang.
     """
     try:
-        asked = exercise(number)
+        asked = find_exercise(number)
     except ValueError as error:
         return Outcome(False, f"{error}.")
     try:
@@ -98,7 +95,7 @@ def hint(number: str) -> Shown:
     Raises:
         ValueError: there is no exercise with this number.
     """
-    hints = exercise(number).hints
+    hints = find_exercise(number).hints
     given = _hints_given.get(number, 0)
     _hints_given[number] = given + 1
     step = min(given, len(hints) - 1)
@@ -111,7 +108,7 @@ def solution(number: str) -> Shown:
     Raises:
         ValueError: there is no exercise with this number.
     """
-    return Shown(exercise(number).source)
+    return Shown(find_exercise(number).source)
 
 
 def mine_or_ours(number: str, answer: Callable[..., Any] | None) -> Callable[..., Any]:
@@ -120,7 +117,7 @@ def mine_or_ours(number: str, answer: Callable[..., Any] | None) -> Callable[...
     Raises:
         ValueError: there is no exercise with this number.
     """
-    asked = exercise(number)
+    asked = find_exercise(number)
     if answer is not None and check(number, answer).solved:
         print(f"{number}: we go on with your function.")
         return answer

@@ -164,7 +164,7 @@ def test_what_never_returns_is_given_up(forever):
 
 def test_an_endless_function_is_named_by_its_check(monkeypatch):
     brief = replace(EXERCISES[FUNCTION], seconds=0.2)
-    monkeypatch.setattr("medclipsam_utils.exercises.exercise", lambda number: brief)
+    monkeypatch.setattr("medclipsam_utils.exercises.find_exercise", lambda number: brief)
     assert "is there a loop without an end?" in str(check(FUNCTION, endless))
 
 
