@@ -97,8 +97,8 @@ run measure.zero_shot --work "$work/zero_shot" --results "$results/zero_shot.jso
 #     writes medclipsam_utils/results/ways.json
 run measure.ways --work "$work/ways" --results "$results/ways.json" $quick
 
-# 18. Chapter 8: segmenters that learn from pseudo-labels, and from masks spoilt on purpose. Six hours. What it finds
-#     of a teacher that learned from captions alone is not stored yet.
+# 18. Chapter 8: segmenters that learn from pseudo-labels, from the maps of a CLIP that saw no mask, and from masks
+#     spoilt on purpose. Six hours.
 #     writes medclipsam_utils/results/weak_supervision.json
 run measure.weak_supervision --work "$work/weak_supervision" --results "$results/weak_supervision.json" $quick
 
