@@ -270,8 +270,8 @@ AMONG_50, WHOLE = "retrieval, among 50", "retrieval, whole set"
 CLAIMS = [
     (
         "03",
-        "the right caption is first among fifty for 17 % of the images instead of 14.5 %, and among the first ten of all "
-        "captions for 15 % instead of 11.5 %.",
+        "the right caption is first among fifty for 17 % of the images instead of 14.5 %, and among the first ten of "
+        "all captions for 15 % instead of 11.5 %.",
         lambda: (
             {round(chain_words(loss, AMONG_50, 0)) for loss in LOSSES} <= {17, 18}
             and {round(chain_words(loss, WHOLE, 2)) for loss in LOSSES} <= {15, 16}
