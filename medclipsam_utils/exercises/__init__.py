@@ -17,7 +17,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from .exercise import Exercise, Function, Mistake, Outcome, Value
+from .exercise import Exercise, Function, Mistake, Outcome, Value, ended
 from .guard import Escape, call
 
 __all__ = [
@@ -86,7 +86,7 @@ def check(number: str, answer: Any = None) -> Outcome:
     try:
         return call(lambda: asked.judge(answer), asked.seconds)
     except Escape as error:
-        return Outcome(False, f"your answer cannot be checked; {error}.")
+        return Outcome(False, ended(f"your answer cannot be checked; {error}"))
 
 
 def hint(number: str) -> Shown:

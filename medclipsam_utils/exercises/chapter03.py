@@ -15,12 +15,18 @@ from .exercise import Exercise, Function, Mistake
 from .slips03 import (
     counted,
     info_nce_half,
+    log_sum_below_the_largest,
     log_sum_masked_with_zero,
+    log_sum_of_columns,
+    log_sum_of_held_weights,
+    log_sum_of_zero_weights,
     log_sum_with_weighted_exponents,
     overflowing_log_sum,
     overflowing_weights,
     released_half,
     released_loss,
+    shifted_weights,
+    weights_masked_too_early,
     without_hardness,
     without_temperature,
     wrong_half,
@@ -208,6 +214,27 @@ EXERCISES: tuple[Exercise, ...] = (
                 f"you divided columns by sums of rows: keepdim=True keeps the sums in a column. And {OVERFLOW}.",
                 partial(overflowing_weights, keepdim=False),
             ),
+            Mistake(
+                f"{OVERFLOW}, and infinity times 0 is nan. softmax is safe.",
+                partial(overflowing_weights, multiplied=True),
+            ),
+            Mistake(
+                "you divided columns by sums of rows: what shape has a sum, and how is it stretched over the matrix?",
+                partial(shifted_weights, keepdim=False),
+            ),
+            Mistake(
+                "you divided columns by sums of rows. What you subtract has the right shape; which one has the sum?",
+                partial(shifted_weights, rows=True, keepdim=False),
+            ),
+            Mistake(
+                "at a low temperature, nothing is left of a row whose negatives all lie far below what you subtract: "
+                "is it the score of a positive, or of another row?",
+                partial(shifted_weights, rows=True),
+            ),
+            Mistake(
+                "with β = 0 your positives become nan, because 0 times infinity is. When do you mask them?",
+                weights_masked_too_early,
+            ),
         ),
     ),
     Function(
@@ -246,6 +273,12 @@ EXERCISES: tuple[Exercise, ...] = (
                 partial(wrong_log_sum, total=1),
             ),
             Mistake(
+                "the weights of a row add up to B in your sum; how many negatives does an image have?",
+                lambda similarity, temperature, beta: wrong_log_sum(
+                    similarity, temperature, beta, total=len(similarity)
+                ),
+            ),
+            Mistake(
                 "you added up columns. The negatives of an image stand in its row.",
                 partial(wrong_log_sum, dim=0),
             ),
@@ -260,6 +293,21 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(
                 f"your weights multiply the exponent; in the equation they multiply the exponential. And {AS_ZERO}.",
                 partial(log_sum_with_weighted_exponents, fill=0),
+            ),
+            Mistake(
+                "your weights are those of the rows, but you added up columns.",
+                log_sum_of_columns,
+            ),
+            Mistake("you subtracted the largest score, and never added it again.", log_sum_below_the_largest),
+            Mistake(
+                "the values are right, but no gradient flows through your weights: is something detached there? They "
+                "depend on the similarities as well.",
+                log_sum_of_held_weights,
+            ),
+            Mistake(
+                "the values are right, but the gradient is nan: you take the logarithm of the positives' weights, and "
+                "they are 0. Stay with logarithms from the start.",
+                log_sum_of_zero_weights,
             ),
             Mistake(f"{OVERFLOW}. Stay with logarithms up to the end.", overflowing_log_sum),
             Mistake(
@@ -288,6 +336,12 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake("the sign of the first term is wrong: your loss pushes pairs apart.", partial(wrong_half, sign=1)),
             Mistake("the cosine of the pair is missing: nothing pulls a pair together.", partial(wrong_half, sign=0)),
             Mistake("you added the images up; the equation divides by B.", partial(wrong_half, mean=False)),
+            Mistake(
+                "the cosines of the pairs are added up, where the other term is a mean: both are inside the brackets.",
+                lambda similarity, temperature, beta: (
+                    log_sum_of_negatives(similarity, temperature, beta).mean() - similarity.trace() / temperature
+                ),
+            ),
             Mistake("there is no hardness in it: that is DCL.", without_hardness(dhn_nce_half)),
             Mistake(
                 "the positive is in the denominator: that is HN-NCE.",
@@ -361,6 +415,21 @@ EXERCISES: tuple[Exercise, ...] = (
                 "τ plays no part in your loss.", lambda images, texts, t, *betas: dhn_nce(images, texts, 1.0, *betas)
             ),
             Mistake("the cosines of the pairs are not divided by τ.", partial(wrong_loss, cold=False)),
+            Mistake(
+                "you divided by τ twice: one direction does so already.",
+                lambda images, texts, t, *betas: dhn_nce(images / t, texts, t, *betas),
+            ),
+            Mistake(
+                "your second direction compares texts with texts.",
+                lambda images, texts, temperature, beta1, beta2: (
+                    dhn_nce_half(images @ texts.T, temperature, beta1)
+                    + dhn_nce_half(texts @ texts.T, temperature, beta2)
+                ),
+            ),
+            Mistake(
+                "your matrix is [D, D] and compares channels; a cosine of each image with each text makes it [B, B].",
+                lambda images, texts, *settings: dhn_nce(images.T, texts.T, *settings),
+            ),
             Mistake(
                 "the positive is in the denominator: that is HN-NCE.",
                 partial(wrong_loss, log_sum=wrong_log_sum, fill=None),

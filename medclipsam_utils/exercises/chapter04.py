@@ -78,17 +78,20 @@ class Toy:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop(Function):
-    """A function that optimises α, which also must leave the weights behind the bottleneck alone."""
+    """A function that optimises α; it must leave the weights behind the bottleneck alone, and return plain values."""
 
     untouched: str
+    attached: str
 
     def judge(self, answer: Any) -> Outcome:
         outcome = super().judge(answer)
         if outcome.solved:
             arguments = self.cases(np.random.default_rng(0))[0]
-            called(answer, arguments)
+            alpha = called(answer, arguments)
             if arguments[1].weights.grad is not None:
                 return Outcome(False, self.untouched)
+            if getattr(alpha, "requires_grad", False):
+                return Outcome(False, self.attached)
         return outcome
 
 
@@ -196,6 +199,30 @@ def without_the_share(passed, x, variance):
     return 0.5 * (x**2 / variance + spread - 1 - torch.log(spread))
 
 
+def without_the_square_in_the_log(passed, x, variance):
+    return 0.5 * ((passed * x) ** 2 / variance + (1 - passed) ** 2 - 1 - torch.log(1 - passed))
+
+
+def without_the_brackets(passed, x, variance):
+    spread = (1 - passed) ** 2
+    return 0.5 * (passed * x) ** 2 / variance + spread - 1 - torch.log(spread)
+
+
+def with_a_plain_share(passed, x, variance):
+    spread = (1 - passed) ** 2
+    return 0.5 * (passed * x**2 / variance + spread - 1 - torch.log(spread))
+
+
+def with_the_whole_spread(passed, x, variance):
+    spread = (1 - passed) ** 2 * variance
+    return 0.5 * ((passed * x) ** 2 / variance + spread - 1 - torch.log(spread))
+
+
+def in_bits_within(passed, x, variance):
+    spread = (1 - passed) ** 2
+    return 0.5 * ((passed * x) ** 2 / variance + spread - 1 - torch.log2(spread))
+
+
 def spoilt_loop(
     *,
     start: float = 5.0,
@@ -204,13 +231,14 @@ def spoilt_loop(
     same_noise: bool = False,
     keep_gradients: bool = False,
     weights_too: bool = False,
+    optimiser: type[torch.optim.Optimizer] = torch.optim.Adam,
     answer: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.detach,
 ) -> Callable[..., torch.Tensor]:
     """Give a wrong ``close_bottleneck``."""
 
     def close(x, similarity, noise, beta, variance):
         alpha = torch.full_like(x, start, requires_grad=True)
-        adam = torch.optim.Adam([alpha], lr=lr)
+        adam = optimiser([alpha], lr=lr)
         for drawn in noise:
             drawn = noise[0] if same_noise else drawn
             fit = similarity(mix(alpha, x, drawn, variance)).mean()
@@ -228,21 +256,25 @@ def never_moves(x, similarity, noise, beta, variance):
     return torch.full_like(x, 5.0)
 
 
+def to_unit(values: torch.Tensor) -> torch.Tensor:
+    return (values - values.min()) / (values.max() - values.min()).clamp(min=1e-6)
+
+
 def spoilt_map(
     *,
     tokens: Callable[[torch.Tensor, int], torch.Tensor] = lambda nats, prefix: nats[prefix:],
     across: bool = False,
-    scale: Callable[[torch.Tensor], torch.Tensor] = lambda pixels: (
-        (pixels - pixels.min()) / (pixels.max() - pixels.min()).clamp(min=1e-6)
-    ),
+    turned: bool = False,
+    first: Callable[[torch.Tensor], torch.Tensor] = lambda patches: patches,
+    scale: Callable[[torch.Tensor], torch.Tensor] = to_unit,
     **drawing: Any,
 ) -> Callable[..., torch.Tensor]:
     """Give a wrong ``to_map``."""
 
     def draw(nats, prefix, grid, size):
         patches = tokens(nats, prefix)
-        patches = patches.reshape(grid[1], grid[0]).T if across else patches.reshape(grid)
-        return scale(F.interpolate(patches[None, None], size=size, **({"mode": "bilinear"} | drawing))[0, 0])
+        patches = patches.reshape(grid[1], grid[0]).T if across else patches.reshape(grid[::-1] if turned else grid)
+        return scale(F.interpolate(first(patches)[None, None], size=size, **({"mode": "bilinear"} | drawing))[0, 0])
 
     return draw
 
@@ -288,6 +320,18 @@ EXERCISES: tuple[Exercise, ...] = (
                 "alpha itself is taken as the share; λ is its sigmoid.",
                 lambda alpha, x, noise, variance: alpha * x + (1 - alpha) * variance**0.5 * noise,
             ),
+            Mistake(
+                "your λ are shares of one another (softmax); each entry has a λ of its own.",
+                lambda alpha, x, noise, variance: (
+                    alpha.softmax(-1) * x + (1 - alpha.softmax(-1)) * variance**0.5 * noise
+                ),
+            ),
+            Mistake(
+                "1 − λ has come under the root; only the variance belongs there.",
+                lambda alpha, x, noise, variance: (
+                    torch.sigmoid(alpha) * x + ((1 - torch.sigmoid(alpha)) * variance) ** 0.5 * noise
+                ),
+            ),
         ),
     ),
     Function(
@@ -310,6 +354,23 @@ EXERCISES: tuple[Exercise, ...] = (
                 spoilt_nats(the_other_way_round),
             ),
             Mistake("the logarithm is missing.", spoilt_nats(without_the_log)),
+            Mistake(
+                "the logarithm is that of a variance, and a square is missing in yours.",
+                spoilt_nats(without_the_square_in_the_log),
+            ),
+            Mistake(
+                "the ½ stands before the whole bracket; yours halves the first term only.",
+                spoilt_nats(without_the_brackets),
+            ),
+            Mistake(
+                "x is squared and λ is not: the mean of the mixture is λx, and all of it is squared.",
+                spoilt_nats(with_a_plain_share),
+            ),
+            Mistake(
+                "σ² is in your variance of the mixture; in the formula it is divided out there.",
+                spoilt_nats(with_the_whole_spread),
+            ),
+            Mistake("log2 counts in bits; nats want the natural logarithm.", spoilt_nats(in_bits_within)),
             Mistake("the ½ in front is missing.", spoilt_nats(lambda *of: 2 * formula(*of))),
             Mistake(
                 "that is the mean over the channels; a token's information is the sum.",
@@ -355,7 +416,9 @@ EXERCISES: tuple[Exercise, ...] = (
         solution=close_bottleneck,
         cases=towers,
         tolerance=1e-4,
+        seconds=60.0,  # the first optimiser of a session loads much of torch
         untouched=WEIGHTS_TOO,
+        attached="the values are right, but your α still asks for a gradient: give back its values alone.",
         mistakes=(
             Mistake(WEIGHTS_TOO, spoilt_loop(weights_too=True)),
             Mistake(
@@ -390,6 +453,10 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake("every step meets the same noise, that of the first one.", spoilt_loop(same_noise=True)),
             Mistake("α starts at another value; at 5 nearly everything passes.", spoilt_loop(start=0.0)),
             Mistake("Adam has its usual learning rate, 0.001; here it is 1.", spoilt_loop(lr=0.001)),
+            Mistake(
+                "you take the steps of plain gradient descent; Adam is asked for.",
+                spoilt_loop(optimiser=torch.optim.SGD),
+            ),
             Mistake("α never moves: is there an optimiser, and does it step?", never_moves),
             Mistake("that is λ; α is asked for, before the sigmoid.", spoilt_loop(answer=torch.sigmoid)),
         ),
@@ -417,6 +484,15 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(
                 "the grid is transposed: patches come row by row.",
                 spoilt_map(across=True),
+            ),
+            Mistake(
+                "your grid has its columns first: there are `rows` rows of patches, and each has `columns` of them.",
+                spoilt_map(turned=True),
+            ),
+            Mistake(
+                "you scaled the patches and then enlarged them; between patches the extremes are lost, so the enlarged "
+                "map no longer ends at 0 and 1.",
+                spoilt_map(first=to_unit, scale=lambda pixels: pixels),
             ),
             Mistake("the map is not scaled to 0 … 1.", spoilt_map(scale=lambda pixels: pixels)),
             Mistake(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,11 +80,20 @@ def mean_inside(saliency, mask):
         return saliency[mask].sum() / np.float64(mask.sum())
 
 
-def ordered(keys: np.ndarray, share: float, saliency: np.ndarray, turned: bool = False) -> np.ndarray:
+def ordered(
+    keys: np.ndarray,
+    share: float,
+    saliency: np.ndarray,
+    *,
+    turned: bool = False,
+    kind: Any = "stable",
+    axis: int | None = None,
+    whole: Callable[[float], int] = round,
+) -> np.ndarray:
     """Take pixels in the order of other keys."""
-    order = np.argsort(keys, axis=None, kind="stable")
+    order = np.argsort(keys, axis=axis, kind=kind).ravel()
     taken = np.zeros(saliency.size, dtype=bool)
-    taken[(order[::-1] if turned else order)[: round(share * saliency.size)]] = True
+    taken[(order[::-1] if turned else order)[: whole(share * saliency.size)]] = True
     return taken.reshape(saliency.shape)
 
 
@@ -175,6 +185,32 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(
                 "of equal pixels, those further down go first with you; the upper left ones should.",
                 lambda saliency, share: ordered(saliency, share, saliency, turned=True),
+            ),
+            Mistake(
+                "of equal pixels, any go first with you: not every way of sorting keeps their order.",
+                lambda saliency, share: ordered(-saliency, share, saliency, kind=None),
+            ),
+            Mistake(
+                "of equal pixels, any go first with you: not every way of sorting keeps their order, and turning an "
+                "order round does not keep it either.",
+                lambda saliency, share: ordered(saliency, share, saliency, turned=True, kind=None),
+            ),
+            Mistake(
+                "your number of pixels is cut off where it should be rounded.",
+                lambda saliency, share: ordered(-saliency, share, saliency, whole=int),
+            ),
+            Mistake(
+                "your number of pixels is rounded up where it should be rounded to the nearest.",
+                lambda saliency, share: ordered(-saliency, share, saliency, whole=math.ceil),
+            ),
+            Mistake(
+                "with a share of 0 you take all pixels: [-0:] is the same as [0:]. And of equal pixels, those further "
+                "down go first with you.",
+                lambda saliency, share: ordered(saliency, share or 1.0, saliency, turned=True),
+            ),
+            Mistake(
+                "every row is sorted by itself, so that your order counts columns; sort all pixels at once.",
+                lambda saliency, share: ordered(-saliency, share, saliency, axis=-1),
             ),
             Mistake(
                 "you cut the map at a share of its largest value. How many pixels that are depends on the map; the "

@@ -203,6 +203,15 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda p: np.sort(holm(p)),
             ),
             Mistake(
+                "the values are right, and each stands at another place. order[k] says where the k-th smallest comes "
+                "*from*; your last step reads it the other way round.",
+                lambda p: np.sort(holm(p))[np.argsort(p)],
+            ),
+            Mistake(
+                "your factors are too small by one: you multiply the largest p-value by 0.",
+                lambda p: _unlimited(p, last=0).clip(max=1),
+            ),
+            Mistake(
                 "your factors grow: the *smallest* p-value is multiplied by n.",
                 lambda p: np.minimum(p * (1 + np.argsort(np.argsort(p))), 1),
             ),
@@ -277,9 +286,9 @@ EXERCISES: tuple[Exercise, ...] = (
 )
 
 
-def _unlimited(p: np.ndarray) -> np.ndarray:
+def _unlimited(p: np.ndarray, last: int = 1) -> np.ndarray:
     order, corrected = np.argsort(p), np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected[order] = np.maximum.accumulate(p[order] * (np.arange(len(p))[::-1] + last))
     return corrected
 
 

@@ -77,9 +77,10 @@ def difference(got: Any, want: Any, tolerance: float) -> str | None:
     if isinstance(want, (tuple, list)) and len({np.shape(part) for part in want}) > 1:
         return _difference_of_parts(got, want, tolerance)
     expected, given = as_array(want), as_array(got)
+    truths = expected.dtype.kind == "b"
     if given.shape != expected.shape:
         return _difference_of_shapes(given, expected)
-    if expected.dtype.kind == "b":
+    if truths:
         if given.dtype.kind != "b" and not np.isin(given, (0, 1)).all():
             return "it holds numbers, where True or False is asked for"
     elif given.dtype.kind == "b":
@@ -88,11 +89,11 @@ def difference(got: Any, want: Any, tolerance: float) -> str | None:
         return "it is a complex number"
     given, expected = given.astype(float), expected.astype(float)
     if np.isnan(given).any() and not np.isnan(expected).any():
-        return "it contains nan: a 0 / 0, or the logarithm of a negative number?"
+        return "it contains nan: a 0 / 0, infinity times 0 or by infinity, or the logarithm of a negative number?"
     near = close(given, expected, tolerance)
     if near.all():
         return None
-    return slip(given, expected, tolerance) or _statistics(given, expected, near)
+    return slip(given, expected, tolerance) or _statistics(given, expected, near, truths)
 
 
 def close(given: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
@@ -166,9 +167,14 @@ def _difference_of_shapes(given: np.ndarray, expected: np.ndarray) -> str:
     return f"the shape should be {expected.shape} and is {given.shape}{hint}"
 
 
-def _statistics(given: np.ndarray, expected: np.ndarray, near: np.ndarray) -> str:
+def _statistics(given: np.ndarray, expected: np.ndarray, near: np.ndarray, truths: bool) -> str:
     if not expected.ndim:
         return "the value is not right"
+    if truths:
+        return (
+            f"the shape {expected.shape} is right; of {near.size} values {int((given > expected).sum())} should be "
+            f"False and are True, and {int((given < expected).sum())} should be True and are False"
+        )
     largest = np.nanmax(np.abs(given - expected))
     return (
         f"the shape {expected.shape} is right; {int(near.sum())} of {near.size} values agree, and the largest "

@@ -1,7 +1,8 @@
 """What an exercise is: a solution, three hints, and the mistakes that many people make.
 
 A mistake is a wrong solution with a message. An answer that computes what a wrong solution computes is told so; that
-needs no list of wrong numbers, and names the mistake for every input.
+needs no list of wrong numbers, and names the mistake for every input. An answer with the
+right values may still have the gradient of a wrong solution.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Value(Exercise):
         for mistake in self.mistakes:
             if same(answer, mistake.answer(), self.tolerance):
                 return Outcome(False, mistake.message)
-        return Outcome(False, f"{shown(answer)}: {words}.")
+        return Outcome(False, ended(f"{shown(answer)}: {words}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,33 +149,58 @@ class Function(Exercise):
             try:
                 given = called(answer, arguments)
             except Escape as error:
-                return Outcome(False, f"{place}: {error}.")
+                return Outcome(False, ended(f"{place}: {error}"))
             if missing(given):
                 return Outcome(False, "the function returns nothing so far.")
             results.append(given)
         expected = [self.solution(*copy.deepcopy(arguments)) for arguments in cases]
         wrong = first_difference(results, expected, self.tolerance)
         if wrong is None:
-            return self._judge_gradient(answer, cases)
+            return self._judge_gradient(answer, results, cases)
         for mistake in self.mistakes:
             if all_same(results, cases, mistake.answer, self.tolerance):
                 return Outcome(False, mistake.message)
         number, words = wrong
+        given = results[number]
+        if same(given, given, 0) and not all_same([given], [cases[number]], answer, self.tolerance):
+            return Outcome(False, "the same call gives another result each time: what is drawn or kept in between?")
         words = slip_of_all(results, expected, self.tolerance) or words
-        return Outcome(False, f"case {number + 1} of {len(cases)}, {described(cases[number])}: {words}.")
+        alone = sum(not same(*pair, self.tolerance) for pair in zip(results, expected, strict=True)) == 1 < len(cases)
+        only = " (the only one that is wrong)" if alone else ""
+        return Outcome(False, ended(f"case {number + 1} of {len(cases)}{only}, {described(cases[number])}: {words}"))
 
-    def _judge_gradient(self, answer: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Outcome:
+    def _judge_gradient(
+        self, answer: Callable[..., Any], results: Sequence[Any], cases: Sequence[tuple[Any, ...]]
+    ) -> Outcome:
         if self.gradient:
             for number, arguments in enumerate(cases, start=1):
                 place = f"the values are right; the gradient of case {number}"
                 try:
                     given = gradient_of(answer, arguments)
                 except (RuntimeError, AttributeError) as error:
-                    return Outcome(False, f"{place} cannot be had ({error}): is something detached?")
+                    return Outcome(
+                        False, f"{place} cannot be had ({error}): is something detached, or no tensor any more?"
+                    )
                 words = difference(given, gradient_of(self.solution, arguments), 10 * self.tolerance)
-                if words is not None:
-                    return Outcome(False, f"{place} is not: {words}. Is something detached, or done without torch?")
+                if words is None:
+                    continue
+                for mistake in self.mistakes:
+                    if all_same(results, cases, mistake.answer, self.tolerance) and same(
+                        given, gradient_of(mistake.answer, arguments), 10 * self.tolerance
+                    ):
+                        return Outcome(False, mistake.message)
+                if given.isnan().any():
+                    why = "it contains nan. Is there a logarithm or a root of 0, whose slope is infinite?"
+                    return Outcome(False, f"{place} is not: {why}")
+                return Outcome(
+                    False, f"{ended(f'{place} is not: {words}')} Is something detached, or done without torch?"
+                )
         return Outcome(True, f"all {len(cases)} cases are right.")
+
+
+def ended(words: str) -> str:
+    """End a sentence that may be a question."""
+    return words if words.endswith("?") else f"{words}."
 
 
 def missing(answer: Any) -> bool:

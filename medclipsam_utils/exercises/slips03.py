@@ -35,10 +35,32 @@ def wrong_weights(similarity, temperature, beta, *, fill=-torch.inf, zeroed=True
     return weights if log else weights.exp()
 
 
-def overflowing_weights(similarity, temperature, beta, *, keepdim=True):
+def overflowing_weights(similarity, temperature, beta, *, keepdim=True, multiplied=False):
     itself = torch.eye(len(similarity), dtype=torch.bool)
-    powers = (beta * similarity / temperature).exp().masked_fill(itself, 0)
+    powers = (beta * similarity / temperature).exp()
+    powers = powers * ~itself if multiplied else powers.masked_fill(itself, 0)
     return (len(similarity) - 1) * powers / powers.sum(dim=1, keepdim=keepdim)
+
+
+def shifted_weights(similarity, temperature, beta, *, rows=False, keepdim=True):
+    """Subtract the largest score, of a row or of all, before the exponential; the positives may be the largest."""
+    itself = torch.eye(len(similarity), dtype=torch.bool)
+    hardness = beta * similarity / temperature
+    powers = (hardness - (hardness.amax(dim=1, keepdim=True) if rows else hardness.max())).exp().masked_fill(itself, 0)
+    return (len(similarity) - 1) * powers / powers.sum(dim=1, keepdim=keepdim)
+
+
+def right_weights(similarity, temperature, beta):
+    """Compute the weights rightly, by a softmax."""
+    itself = torch.eye(len(similarity), dtype=torch.bool)
+    hardness = (beta * similarity / temperature).masked_fill(itself, -torch.inf)
+    return (len(similarity) - 1) * hardness.softmax(dim=1)
+
+
+def weights_masked_too_early(similarity, temperature, beta):
+    itself = torch.eye(len(similarity), dtype=torch.bool)
+    hardness = beta * similarity.masked_fill(itself, -torch.inf) / temperature
+    return (len(similarity) - 1) * hardness.softmax(dim=1)
 
 
 def wrong_log_sum(similarity, temperature, beta, *, fill=-torch.inf, dim=1, each=False, **slips):
@@ -71,6 +93,27 @@ def log_sum_with_weighted_exponents(similarity, temperature, beta, *, fill):
     itself = torch.eye(len(similarity), dtype=torch.bool)
     exponents = wrong_weights(similarity, temperature, beta) * similarity / temperature
     return exponents.masked_fill(itself, fill).logsumexp(dim=1)
+
+
+def log_sum_of_columns(similarity, temperature, beta):
+    """Weigh rows, and add up columns."""
+    return (wrong_weights(similarity, temperature, beta, log=True) + similarity / temperature).logsumexp(dim=0)
+
+
+def log_sum_of_held_weights(similarity, temperature, beta):
+    weights = wrong_weights(similarity.detach(), temperature, beta, log=True)
+    return (weights + similarity / temperature).logsumexp(dim=1)
+
+
+def log_sum_of_zero_weights(similarity, temperature, beta):
+    weights = right_weights(similarity, temperature, beta)
+    return (weights.log() + similarity / temperature).logsumexp(dim=1)
+
+
+def log_sum_below_the_largest(similarity, temperature, beta):
+    logits = similarity / temperature
+    powers = (logits - logits.amax(dim=1, keepdim=True)).exp()
+    return (wrong_weights(similarity, temperature, beta) * powers).sum(dim=1).log()
 
 
 def overflowing_log_sum(similarity, temperature, beta, weights=wrong_weights):

@@ -246,6 +246,49 @@ def test_slips_of_functions_with_one_number_are_seen_over_all_cases():
     assert asked.judge(lambda x: torch.tensor(x).mean().requires_grad_()).solved
 
 
+def asked_for(solution, cases, **others):
+    return Function(
+        number="00.9", title="t", difficulty=1, minutes=5, purpose="p", hints=("a", "b", "c"),
+        solution=solution, cases=lambda generator: cases, **others,
+    )  # fmt: skip
+
+
+def test_the_only_wrong_case_is_called_so():
+    asked = asked_for(abs, [(1.0,), (-2.0,), (3.0,)])
+    assert "case 2 of 3 (the only one that is wrong), called with (-2.0)" in str(asked.judge(lambda x: x))
+    assert "only" not in str(asked.judge(lambda x: 7.0 * x + 1))
+    assert "only" not in str(asked_for(abs, [(-2.0,)]).judge(lambda x: x))
+
+
+def test_a_function_that_draws_is_told_so():
+    asked = asked_for(np.sum, [(np.ones(3),), (np.zeros(3),)])
+    generator = np.random.default_rng(0)
+    assert "another result each time" in str(asked.judge(lambda x: x.sum() + generator.normal()))
+    for steady in (np.mean, lambda x: "text", lambda x: np.nan):
+        assert "another result" not in str(asked.judge(steady))
+
+
+def test_wrong_truths_are_counted_by_kind():
+    want = np.array([True, True, False, False])
+    words = difference(np.array([True, False, True, True]), want, 0)
+    assert "2 should be False and are True, and 1 should be True and are False" in words
+
+
+def test_a_question_takes_no_full_stop():
+    assert str(asked_for(abs, [(1.0,)]).judge(lambda x: np.nan)).endswith("negative number?")
+
+
+def test_a_mistake_may_be_one_of_the_gradient_alone():
+    case = (torch.tensor([1.0, -2.0]),)
+    held = Mistake("a factor is held", lambda x: (x.detach() * x).sum())
+    far = Mistake("another value, and the same gradient", lambda x: (x.detach() ** 2 + x * 0).sum() + 1)
+    asked = asked_for(lambda x: (x**2).sum(), [case], gradient=True, mistakes=(far, held))
+    assert str(asked.judge(lambda x: (x * x.clone().detach()).sum())) == "○ not yet: a factor is held"
+    assert "Is something detached" in str(asked.judge(lambda x: (x.detach() ** 2 + x * 0).sum()))
+    root = asked_for(lambda x: (x * 0).sum(), [(torch.zeros(2),)], gradient=True)
+    assert "whose slope is infinite?" in str(root.judge(lambda x: x.sqrt().sum() * 0))
+
+
 def test_the_gradient_is_judged_too():
     asked = Function(
         number="00.9", title="t", difficulty=1, minutes=5, purpose="p", hints=("a", "b", "c"), gradient=True,

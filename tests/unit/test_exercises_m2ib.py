@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
-from medclipsam_utils.exercises import all_exercises, chapter04
+from medclipsam_utils.exercises import all_exercises, chapter04, check
 from medclipsam_utils.exercises.chapter05 import share_inside, taken_first
 from medclipsam_utils.models import load_clip
 from medclipsam_utils.saliency import Bottleneck, coverage, grad_cam, information, m2ib, patch_information
@@ -84,6 +84,11 @@ def test_the_best_share_is_the_lowest_point_of_the_objective():
     for x, beta in ((1.0, 0.5), (0.3, 0.2), (3.0, 1.5)):
         objective = beta * information(shares, torch.tensor(x, dtype=torch.float64)) - shares * x
         assert chapter04.best_share(x, beta) == pytest.approx(shares[objective.argmin()].item(), abs=1e-4)
+
+
+def test_an_alpha_that_asks_for_a_gradient_is_not_taken():
+    outcome = check("04.3", lambda *arguments: chapter04.close_bottleneck(*arguments).requires_grad_())
+    assert not outcome.solved and "still asks for a gradient" in outcome.message
 
 
 def test_gradcam_of_the_exercise_is_that_of_the_library(clip):
