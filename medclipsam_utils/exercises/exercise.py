@@ -131,7 +131,7 @@ class Function(Exercise):
     Attributes:
         cases: makes the arguments of all calls from a random generator: fixed ones first, those by hand and at the
             edge, and then random ones.
-        gradient: whether the gradient with respect to the first argument, a tensor, is compared as well.
+        gradient: whether the gradients with respect to all arguments that are tensors are compared as well.
     """
 
     cases: Callable[[np.random.Generator], Sequence[tuple[Any, ...]]]
@@ -189,7 +189,7 @@ class Function(Exercise):
                         given, gradient_of(mistake.answer, arguments), 10 * self.tolerance
                     ):
                         return Outcome(False, mistake.message)
-                if given.isnan().any():
+                if any(part.isnan().any() for part in (given if isinstance(given, tuple) else (given,))):
                     why = "it contains nan. Is there a logarithm or a root of 0, whose slope is infinite?"
                     return Outcome(False, f"{place} is not: {why}")
                 return Outcome(
@@ -298,9 +298,16 @@ def slip_of_all(results: Sequence[Any], expected: Sequence[Any], tolerance: floa
     return slip(given.astype(float), right.astype(float), tolerance)
 
 
-def gradient_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> torch.Tensor:
-    """Differentiate the sum of a function's result with respect to its first argument."""
-    first, *others = copy.deepcopy(arguments)
-    first = first.detach().requires_grad_(True)
-    function(first, *others).sum().backward()
-    return torch.zeros_like(first) if first.grad is None else first.grad
+def gradient_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Differentiate the sum of a function's result with respect to each tensor of numbers among its arguments.
+
+    Returns:
+        A gradient for each of them; the gradient alone if there is one.
+    """
+    mine = list(copy.deepcopy(arguments))
+    asked = [place for place, one in enumerate(mine) if isinstance(one, torch.Tensor) and one.is_floating_point()]
+    for place in asked:
+        mine[place] = mine[place].detach().requires_grad_(True)
+    function(*mine).sum().backward()
+    found = tuple(torch.zeros_like(mine[place]) if mine[place].grad is None else mine[place].grad for place in asked)
+    return found[0] if len(found) == 1 else found

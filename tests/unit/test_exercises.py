@@ -298,3 +298,9 @@ def test_the_gradient_is_judged_too():
     assert "gradient of case 1" in str(asked.judge(lambda x: (x.detach() * x).sum()))
     assert "cannot be had" in str(asked.judge(lambda x: (x.detach() ** 2).sum()))
     assert "cannot be had" in str(asked.judge(lambda x: (x.detach().numpy() ** 2).sum()))
+
+
+def test_the_gradient_of_every_tensor_is_judged():
+    dhn_nce = EXERCISES["03.4"].solution
+    outcome = check("03.4", lambda images, texts, *settings: dhn_nce(images, texts.detach(), *settings))
+    assert not outcome.solved and "gradient" in outcome.message
