@@ -231,7 +231,7 @@ def spoilt_loop(
     same_noise: bool = False,
     keep_gradients: bool = False,
     weights_too: bool = False,
-    optimiser: type[torch.optim.Optimizer] = torch.optim.Adam,
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     answer: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.detach,
 ) -> Callable[..., torch.Tensor]:
     """Give a wrong ``close_bottleneck``."""
