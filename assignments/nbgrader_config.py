@@ -3,3 +3,4 @@
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  (nbgrader defines it)
 c.CourseDirectory.course_id = "medclipsam"
 c.ClearSolutions.code_stub = {"python": "..."}
+c.ClearSolutions.text_stub = "*Write here.*"

@@ -20,6 +20,9 @@ from .teacher import Teacher
 
 CAPSTONE_FILE = f"{CAPSTONE}.csv"
 
+#: Characters of a cell that a report shows.
+LONGEST = 5000
+
 
 def in_line(text: str) -> str:
     """Make a text that a student may have had a hand in safe for a line of Markdown, and for a cell of its tables."""
@@ -105,10 +108,10 @@ def _what_was_run(graded: Graded) -> list[str]:
         return []
     lines = ["<details><summary>What was run</summary>", "", f"SHA-256 of the notebook: `{graded.digest}`", ""]
     if graded.helpers:
-        lines += ["Before each step:", "", in_block(graded.helpers), ""]
+        lines += ["Before each step:", "", in_block(graded.helpers[:LONGEST]), ""]
     for step, result in graded.steps.items():
         if result.run is not None:
-            lines += [f"`{step}`, {result.run.seconds:.2f} seconds:", "", in_block(result.code), ""]
+            lines += [f"`{step}`, {result.run.seconds:.2f} seconds:", "", in_block(result.code[:LONGEST]), ""]
             if result.run.printed and result.got < result.points:
                 lines += ["It printed:", "", in_block(result.run.printed), ""]
     return [*lines, "</details>", ""]

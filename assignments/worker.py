@@ -40,10 +40,10 @@ del sys.path[0]
 #: What is loaded before the code comes, because its user may not be able to read where Python lies.
 LOADED = (
     "bisect", "cmath", "collections.abc", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "heapq", "itertools", "math", "numbers", "operator", "pathlib", "random", "re",
-    "statistics", "string", "textwrap", "types", "typing", "unicodedata", "warnings", "numpy.linalg", "numpy.random",
-    "numpy.fft", "scipy.linalg", "scipy.ndimage", "scipy.optimize", "scipy.signal", "scipy.spatial.distance",
-    "scipy.special", "scipy.stats",
+    "fractions", "functools", "glob", "heapq", "itertools", "math", "numbers", "operator", "pathlib", "random", "re",
+    "statistics", "string", "textwrap", "traceback", "types", "typing", "unicodedata", "warnings", "numpy.linalg",
+    "numpy.random", "numpy.fft", "scipy.linalg", "scipy.ndimage", "scipy.optimize", "scipy.signal",
+    "scipy.spatial.distance", "scipy.special", "scipy.stats",
 )  # fmt: skip
 for module in LOADED:
     importlib.import_module(module)
@@ -60,8 +60,9 @@ ALLOWED = (frozenset(sys.stdlib_module_names) | {"numpy", "scipy"}) - CLOSED
 HARMLESS = frozenset(
     {
         "array.__new__", "builtins.id", "builtins.input", "code.__new__", "compile", "exec", "function.__new__",
-        "glob.glob", "import", "marshal.loads", "object.__getattr__", "sys._getframe", "sys._getframemodulename",
-        "tempfile.mkdtemp", "tempfile.mkstemp", "time.sleep",
+        "glob.glob", "glob.glob/2", "import", "marshal.loads", "object.__getattr__", "os.walk", "pathlib.Path.glob",
+        "pathlib.Path.rglob", "sys._getframe", "sys._getframemodulename", "tempfile.mkdtemp", "tempfile.mkstemp",
+        "time.sleep",
     }
 )  # fmt: skip
 
@@ -79,7 +80,8 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(nothing, descriptor)
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    kernel = sys.platform == "linux" and "--hook-alone" not in sys.argv
+    libc = ctypes.CDLL(None, use_errno=True) if kernel else None
     send(answers, {"ready": True, "landlock": landlock_version(libc), "nobody": os.geteuid() == 0})
     gc.freeze()
     for line in requests:
@@ -263,9 +265,10 @@ def guard(folder: str, readable: Sequence[str]) -> Callable[..., None]:
     It holds everything that it needs and looks nothing up, so that nothing can be exchanged under it.
     """
     leave, write, ascii_, exact, text, number = os._exit, os.write, ascii, type, str, int
-    harmless, reading, writing = HARMLESS, tuple(READING.items()), tuple(WRITING.items())
+    harmless, closed, reading, writing = HARMLESS, CLOSED, tuple(READING.items()), tuple(WRITING.items())
     to_write = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    files = ("/dev/null", "/dev/urandom", "/dev/random")
+    # The files of this process stand in tracebacks and warnings, which quote them; nothing in them is secret.
+    files = ("/dev/null", "/dev/urandom", "/dev/random", os.path.abspath(__file__), os.path.abspath(checks.__file__))
     modules = tuple(f"{place}/" for place in readable)
     own = f"{folder}/"
     left = 32  # files that may be opened for writing
@@ -296,8 +299,8 @@ def guard(folder: str, readable: Sequence[str]) -> Callable[..., None]:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
         if event == "import" and arguments[1] is not None:  # a compiled module
-            if not whole(arguments[1]).startswith(modules):
-                stop("load a compiled module")
+            if arguments[0] in closed or not whole(arguments[1]).startswith(modules):
+                stop(f"load {arguments[0]}, a compiled module")
             return
         if event in harmless or (event == "object.__setattr__" and arguments[1] != "__code__"):
             return
