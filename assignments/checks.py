@@ -100,7 +100,7 @@ def encode(value: Any, depth: int = 4) -> Any:
 
 
 def decode(value: Any, depth: int = 4) -> Any:
-    """Read what ``encode`` wrote, from whoever may have written it.
+    """Read what ``encode`` wrote, or what a submission wrote in its place.
 
     Raises:
         ValueError: it is nothing that ``encode`` writes.

@@ -25,7 +25,7 @@ NOBODY = 65534
 
 #: What ended a process from outside, by signal.
 SIGNALS = {
-    signal.SIGXCPU: "it computed for {processor_seconds} seconds without an end: is there an endless loop?",
+    signal.SIGXCPU: "it computed for {processor_seconds} s without coming back, perhaps in an endless loop",
     signal.SIGSEGV: "the process crashed (a segmentation fault)",
     signal.SIGABRT: "the process crashed (abort)",
     signal.SIGFPE: "the process crashed (an arithmetic error)",

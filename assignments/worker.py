@@ -50,7 +50,7 @@ for module in LOADED:
 
 NOBODY = 65534
 
-#: Modules that would lead around the limits; whoever finds them loaded finds them empty.
+#: Modules that would lead around the limits: they cannot be imported, and those that are loaded are emptied.
 CLOSED = frozenset({"_ctypes", "_posixsubprocess", "_socket", "ctypes", "multiprocessing", "socket", "subprocess"})
 
 #: What submitted code may import.

@@ -196,7 +196,7 @@ def test_a_new_seed_makes_new_tasks():
 
 
 def test_another_terms_numbers_are_wrong():
-    """Whoever hands in the solutions of a term with other numbers loses the steps that have one."""
+    """The solutions of a term with other numbers lose the steps that have one."""
     assignment = ASSIGNMENTS["weak_supervision"]
     numbers = TERM.numbers(assignment)
     other = {name: next(value for value in assignment.choices[name] if value != numbers[name]) for name in numbers}
