@@ -130,12 +130,12 @@ def endless(assignment: Assignment, teacher: Teacher) -> Invented:
 
 
 def megabytes(assignment: Assignment, teacher: Teacher) -> Invented:
-    """Print fifty megabytes before each right answer of one step, and return as much from another."""
+    """Print five megabytes before each right answer of one step, and return two hundred from another."""
     invented, steps = perfect(assignment, teacher), _steps(assignment)
     name, _ = next(steps)
     invented.append(
         name,
-        f"quiet = {name}\n\n\ndef {name}(*arguments):\n    for _ in range(50):\n"
+        f"quiet = {name}\n\n\ndef {name}(*arguments):\n    for _ in range(5):\n"
         "        print('x' * 1_000_000)\n    return quiet(*arguments)",
     )
     invented.replace(*_with(steps, "return np.zeros((5000, 5000))", "an array of shape (5000, 5000)"))
@@ -167,8 +167,8 @@ def leaves(assignment: Assignment, teacher: Teacher) -> Invented:
     return invented
 
 
-def writes_elsewhere(assignment: Assignment, teacher: Teacher, target: Path = Path("/tmp/elsewhere")) -> Invented:
-    """Write and remove files outside of the own folder, and write far too much into it."""
+def writes_elsewhere(assignment: Assignment, teacher: Teacher, target: Path) -> Invented:
+    """Write and remove files in a folder that is not its own, and write far too much into its own."""
     invented, steps = perfect(assignment, teacher), _steps(assignment)
     invented.replace(*_with(steps, f"open({str(target / 'new')!r}, 'w').write('x')", "it tried to write"))
     invented.replace(*_with(steps, f"import os\nos.remove({str(target / 'there')!r})", "it tried to remove"))

@@ -305,6 +305,18 @@ def bars(names: Sequence[str], values: Sequence[float], xlabel: str) -> Figure:
     return figure
 
 
+def _with_named_rows(figure: Figure, names: Sequence[str], xlabel: str, reference: float | None) -> Figure:
+    """Name the rows of a figure from top to bottom, and draw a dashed line where there is a reference."""
+    (axes,) = figure.axes
+    if reference is not None:
+        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(xlabel)
+    sns.despine(figure)
+    return figure
+
+
 def intervals(groups: Mapping[str, Interval], xlabel: str, reference: float | None = None) -> Figure:
     """Draw estimates with their intervals, one per row.
 
@@ -318,13 +330,7 @@ def intervals(groups: Mapping[str, Interval], xlabel: str, reference: float | No
     for row, interval in enumerate(groups.values()):
         axes.plot([interval.low, interval.high], [row, row], color=BLUE, linewidth=2)
         axes.plot(interval.estimate, row, "o", color=BLUE)
-    if reference is not None:
-        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlabel(xlabel)
-    sns.despine(figure)
-    return figure
+    return _with_named_rows(figure, list(groups), xlabel, reference)
 
 
 def dots(groups: Mapping[str, Sequence[float]], xlabel: str, reference: float | None = None) -> Figure:
@@ -339,13 +345,7 @@ def dots(groups: Mapping[str, Sequence[float]], xlabel: str, reference: float | 
     axes = figure.subplots()
     for row, values in enumerate(groups.values()):
         axes.plot(values, [row] * len(values), "o", color=BLUE, markerfacecolor="none", markeredgewidth=1.5)
-    if reference is not None:
-        axes.axvline(reference, color="0.5", linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlabel(xlabel)
-    sns.despine(figure)
-    return figure
+    return _with_named_rows(figure, list(groups), xlabel, reference)
 
 
 def matrices(

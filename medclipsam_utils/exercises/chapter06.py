@@ -200,7 +200,7 @@ def one_box(mask, min_fraction, share):
     return np.array([widen(box, share, mask.shape[1], mask.shape[0])])
 
 
-def points_otherwise(*, padded=True, share=0.5, start="deepest", deepest=False):
+def points_otherwise(*, padded=True, share=0.5, start="deepest", deepest=False, remembered=None):
     """Give a function that draws points with one thing done otherwise."""
 
     def wrong(mask, n):
@@ -216,22 +216,11 @@ def points_otherwise(*, padded=True, share=0.5, start="deepest", deepest=False):
         elif start == "middle":
             points = [core[((core - np.array(center_of_mass(mask))) ** 2).sum(axis=1).argmin()]]
         while len(points) < min(n, len(core)):
-            squared = [((core - point) ** 2).sum(axis=1) for point in points]
+            squared = [((core - point) ** 2).sum(axis=1) for point in points[-(remembered or n) :]]
             points.append(core[np.min(squared, axis=0).argmax()])
         return np.array(points)[:, ::-1]
 
     return wrong
-
-
-def far_from_the_last(mask, n):
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    core = np.argwhere(mask & (depth >= depth.max() / 2))
-    if len(core) == 0:
-        return np.zeros((0, 2))
-    points = [core[depth[tuple(core.T)].argmax()]]
-    while len(points) < min(n, len(core)):
-        points.append(core[((core - points[-1]) ** 2).sum(axis=1).argmax()])
-    return np.array(points)[:, ::-1]
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -410,7 +399,7 @@ EXERCISES: tuple[Exercise, ...] = (
             ),
             Mistake(
                 "each point is far from the last one only, so the points jump back and forth between two ends.",
-                far_from_the_last,
+                points_otherwise(remembered=1),
             ),
             Mistake("the first point should be the deepest pixel.", points_otherwise(start="first")),
             Mistake(

@@ -1,8 +1,8 @@
 """What an exercise is: a solution, three hints, and the mistakes that many people make.
 
-A mistake is a wrong solution with a message. An answer that computes what a wrong solution computes is told so; that
-needs no list of wrong numbers, and names the mistake for every input. An answer with the
-right values may still have the gradient of a wrong solution.
+A mistake is a wrong solution with a message. Whoever hands in what a wrong solution computes is told so: that needs no
+list of wrong numbers, and it names the mistake for every input. An answer with the right values may still have the
+gradient of a wrong solution.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copy
 import inspect
 import textwrap
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +55,14 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exercise:
+class Exercise(ABC):
     """What all exercises have.
 
     Attributes:
         number: chapter and place in it, as "03.2".
         title: what is to be done, in a few words.
         difficulty: 1, 2 or 3.
-        minutes: how long it takes who follows the chapter.
+        minutes: how long it takes a reader who has followed the chapter.
         purpose: what it is good for.
         hints: three: a nudge, an idea, and nearly the answer.
         solution: a function, whose body is shown when somebody asks.
@@ -92,13 +93,13 @@ class Exercise:
         """The solution as Python code."""
         return textwrap.dedent(inspect.getsource(self.solution)).rstrip()
 
+    @abstractmethod
     def judge(self, answer: Any) -> Outcome:
         """Say whether an answer is right, or what is wrong with it.
 
         Raises:
             Escape: the answer cannot be read.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,9 @@ from assignments.teacher import Teacher
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="grading needs the limits of a POSIX system")
 
+#: What submitted code tries to read and to write; it stands in HOSTILE by these names.
+OTHER_FILE, WRITTEN = Path(__file__).resolve(), Path(tempfile.gettempdir()).resolve() / "written-by-a-submission"
+
 TERM = Teacher("A term", "a secret that is long enough", Limits(processor_seconds=1, seconds=10.0))
 
 #: Two kinds for each assignment are tried at every change, the rest by `make heavy-test`.
@@ -120,19 +123,19 @@ HOSTILE = {
         "load _ctypes|IndexError|ctypes.dlopen",
     ),
     "a thread": ("import threading\ndef f(x):\n    threading.Thread(target=print).start()", "thread"),
-    "reading": ("def f(x):\n    return open('/etc/passwd').read()", "tried to open /etc/passwd"),
-    "reading by bytes": ("import os\ndef f(x):\n    return os.open(b'/etc/passwd', 0)", "tried to open /etc/passwd"),
-    "reading by a way round": ("def f(x):\n    return open('a/../../../etc/passwd').read()", "tried to open"),
-    "reading by a link": ("import os\ndef f(x):\n    os.symlink('/etc', 'e')", "os.symlink"),
+    "reading": ("def f(x):\n    return open('OTHER_FILE').read()", "tried to open OTHER_FILE"),
+    "reading by bytes": ("import os\ndef f(x):\n    return os.open(b'OTHER_FILE', 0)", "tried to open OTHER_FILE"),
+    "reading by a way round": ("def f(x):\n    return open('a/../../../..OTHER_FILE').read()", "tried to open"),
+    "reading by a link": ("import os\ndef f(x):\n    os.symlink('/', 'e')", "os.symlink"),
     "reading the memory": (
         "import os\ndef f(x):\n    return open(f'/proc/{os.getppid()}/mem', 'rb')",
         "tried to open /proc",
     ),
-    "reading by numpy": ("def f(x):\n    return np.fromfile('/etc/passwd', np.uint8)", "tried to open /etc/passwd"),
+    "reading by numpy": ("def f(x):\n    return np.fromfile('OTHER_FILE', np.uint8)", "tried to open OTHER_FILE"),
     "listing": ("import os\ndef f(x):\n    return len(os.listdir('/'))", "tried to list /"),
-    "writing": ("def f(x):\n    open('/tmp/written', 'w')", "tried to write /tmp/written"),
-    "writing by numpy": ("def f(x):\n    x.tofile('/tmp/written')", "tried to write /tmp/written"),
-    "moving": ("import os\ndef f(x):\n    os.rename('/tmp', 'mine')", "tried to rename"),
+    "writing": ("def f(x):\n    open('WRITTEN', 'w')", "tried to write WRITTEN"),
+    "writing by numpy": ("def f(x):\n    x.tofile('WRITTEN')", "tried to write WRITTEN"),
+    "moving": ("import os\ndef f(x):\n    os.rename('WRITTEN', 'mine')", "tried to rename"),
     "going elsewhere": ("import os\ndef f(x):\n    os.chdir('/')", "os.chdir"),
     "many files": ("def f(x):\n    for i in range(40):\n        open(f'{i}', 'w').close()", "more than 32"),
     "a large file": ("def f(x):\n    open('a', 'w').write('x' * 10**7)", "File too large"),
@@ -141,12 +144,12 @@ HOSTILE = {
     "searching the hook": ("import gc\ndef f(x):\n    return len(gc.get_objects())", "gc.get_objects"),
     "fooling the hook": (
         "import builtins, os, posixpath\nbuiltins.isinstance = lambda *a: True\nos.path.realpath = lambda p: 'mine'\n"
-        "os.getcwd = lambda: '/'\nos._exit = print\ndef f(x):\n    return open('/etc/passwd').read()",
+        "os.getcwd = lambda: '/'\nos._exit = print\ndef f(x):\n    return open('OTHER_FILE').read()",
         "it tried to|ended by itself",
     ),
     "a path that changes": (
         "import io\nclass P(str):\n    def startswith(self, *a):\n        return True\n"
-        "def f(x):\n    return io.FileIO(P('/etc/passwd')).read()",
+        "def f(x):\n    return io.FileIO(P('OTHER_FILE')).read()",
         "tried to open",
     ),
     "the network": ("import socket\ndef f(x):\n    return socket.socket()", "NameError"),
@@ -188,7 +191,9 @@ def test_the_hook_holds_alone(what, sandbox_without_landlock):
 
 
 def hold(what, sandbox):
-    code, words = HOSTILE[what]
+    code, words = (
+        text.replace("OTHER_FILE", str(OTHER_FILE)).replace("WRITTEN", str(WRITTEN)) for text in HOSTILE[what]
+    )
     waits = what in ("sleeping", "closing its pipes", "printing without an end")
     limits = Limits(processor_seconds=1, seconds=0.7 if waits else 15.0)
     begin = time.monotonic()
@@ -199,7 +204,7 @@ def hold(what, sandbox):
     assert "value" not in run.results[0]
     assert len(run.printed) <= limits.shown
     assert not children(sandbox._process)
-    assert not Path("/tmp/written").exists()
+    assert not WRITTEN.exists()
     right = sandbox.run([("f", "def f(x):\n    return x.sum()")], "f", [checks.encode((np.arange(3.0),))], TERM.limits)
     assert checks.decode(right.results[0]["value"]) == 3
 

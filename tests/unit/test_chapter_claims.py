@@ -6,14 +6,13 @@ is no longer there, and when new results no longer bear it out.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from chapters import plain, prose, shown, table
 
 from medclipsam_utils.metrics import paired_test
 from medclipsam_utils.results import load_results
@@ -21,50 +20,20 @@ from medclipsam_utils.settings import SETTINGS
 from medclipsam_utils.tasks import TASKS
 from medclipsam_utils.weak import risk_coverage
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BREAST, BRAIN, FILM, CT = TASKS
 STEPS = ("saliency, captions only", "saliency", "+ k-means", "+ components", "+ SAM")
 REPORTED_STEPS = {"DHN-NCE": 49.10 - 46.23, "k-means": 51.62 - 49.10, "components": 57.89 - 51.62, "SAM": 77.61 - 57.89}
 
 
 @cache
-def prose(chapter: str) -> str:
-    (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return plain(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
-
-
-@cache
 def printed(chapter: str, cell: str) -> list[list[float]]:
-    """The numbers in each line that a cell of a chapter prints or shows as a table, as they are stored."""
-    (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
-    cells = {each["id"]: each for each in json.loads(path.read_text(encoding="utf-8"))["cells"]}
-    found = [output.get("text") or output["data"]["text/plain"] for output in cells[cell]["outputs"]]
-    lines = "\n".join("".join(text) for text in found).splitlines()
+    """The numbers in each line that a cell of a chapter prints or shows as a table."""
+    lines = shown(chapter, cell).splitlines()
     return [[float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line)] for line in lines]
-
-
-@cache
-def table(chapter: str, words: str) -> dict[str, list[str]]:
-    """Rows of the one stored table whose caption begins so: the cells of each by the name of the row."""
-    (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    texts = [
-        "".join(output["data"].get("text/plain", ""))
-        for cell in cells
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
-    (found,) = (text for text in texts if text.startswith(words))
-    return {cells[0]: cells[1:] for cells in (re.split(r"\s{2,}", line) for line in found.splitlines()[3:])}
 
 
 def eight_tumours(method: str) -> list[str]:
     return table("05", "Eight simulated breast tumours, asked")[method]
-
-
-def plain(text: str) -> str:
-    return " ".join(re.sub(r"[*`]|\[([^]]*)\]\([^)]*\)", r"\1", text).split())
 
 
 def zero_shot(part: str, name: str, task: str | None = None) -> np.ndarray:
@@ -329,6 +298,23 @@ CLAIMS = [
         "08",
         "In chest CT the student network is ahead of its teacher in every training, by five points of DSC on average",
         lambda: ahead(lane(CT)[0]) and (lane(CT)[1] > 0).all() and round(100 * lane(CT)[0].mean_difference) == 5,
+    ),
+    (
+        "08",
+        "in chest films, its outlines even become a little worse.",
+        lambda: behind(lane(FILM, "NSD")[0]) and not any(told_apart(lane(t, "NSD")[0]) for t in (BREAST, BRAIN, CT)),
+    ),
+    (
+        "03",
+        "Both rise in each of the thirty trainings.",
+        lambda: (
+            len(load_results("chain")["models"]) == 31
+            and all(
+                min(m["words"][kind]["image to text"][place] for m in load_results("chain")["models"] if m["loss"])
+                > fitted(None)[0]["words"][kind]["image to text"][place]
+                for kind, place in ((AMONG_50, 0), (WHOLE, 2))
+            )
+        ),
     ),
     (
         "08",

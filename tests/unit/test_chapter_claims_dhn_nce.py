@@ -6,12 +6,11 @@ As in ``test_chapter_claims``: a sentence of the chapter, word for word, and a c
 from __future__ import annotations
 
 import math
-from functools import cache
 
-import nbformat
 import numpy as np
 import pytest
-from test_chapter_claims import NOTEBOOKS, ahead, behind, plain, prose, told_apart
+from chapters import plain, prose, rows, shown
+from test_chapter_claims import ahead, behind, told_apart
 
 from medclipsam_utils.metrics import PairedTest, paired_test
 from medclipsam_utils.results import load_results
@@ -42,23 +41,9 @@ def over_trainings(first: dict, second: dict) -> PairedTest:
     return paired_test(*([seed[0] for seed in found["image_to_text"]] for found in (first, second)))
 
 
-@cache
-def cells() -> dict[str, nbformat.NotebookNode]:
-    (path,) = NOTEBOOKS.glob("03_*.ipynb")
-    return {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
-
-
-def table(identifier: str) -> list[list[str]]:
-    """Rows of a table that the chapter shows, without its header."""
-    (output,) = cells()[identifier].outputs
-    lines = output.data["text/plain"].splitlines()
-    (rule,) = (place for place, line in enumerate(lines) if set(line) == {"-", " "})
-    return [[part.strip(" *") for part in line.split("  ") if part.strip()] for line in lines[rule + 1 :]]
-
-
 def numbers(identifier: str) -> list[list[float]]:
     """Numbers of a table, row by row."""
-    return [[float(part.rstrip("%")) for part in row[1:]] for row in table(identifier)]
+    return [[float(part.rstrip("%")) for part in row[1:]] for row in rows(shown("03", identifier))]
 
 
 CLAIMS = [
@@ -131,7 +116,11 @@ CLAIMS = [
     ),
     (
         "With $\\beta = 0$, HN-NCE is InfoNCE, and DHN-NCE is DCL.",
-        lambda: len({row[2] for row in table("cell-15")[:2]}) == len({row[2] for row in table("cell-15")[2:]}) == 1,
+        lambda: (
+            len({row[2] for row in rows(shown("03", "cell-15"))[:2]})
+            == len({row[2] for row in rows(shown("03", "cell-15"))[2:]})
+            == 1
+        ),
     ),
     (
         "At the paper's temperature and with its 64 pairs it cannot be: there, a negative value is a bug.",

@@ -5,53 +5,26 @@ A claim is a sentence of a chapter, word for word, and a condition on the output
 
 from __future__ import annotations
 
-import json
-import re
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-
-
-@cache
-def cells(chapter: str) -> list[dict]:
-    (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
-def prose(chapter: str) -> str:
-    text = " ".join("".join(cell["source"]) for cell in cells(chapter) if cell["cell_type"] == "markdown")
-    return plain(text)
-
-
-def plain(text: str) -> str:
-    return " ".join(re.sub(r"[*`]|\[([^]]*)\]\([^)]*\)", r"\1", text).split())
+from chapters import plain, prose, rows, shown
 
 
 def table(chapter: str, name: str) -> dict[str, np.ndarray]:
     """Numbers of a table by the name of their row; words count as NaN."""
-    (cell,) = [cell for cell in cells(chapter) if cell["id"] == name]
-    (text,) = ["".join(output["data"]["text/plain"]) for output in cell["outputs"] if "data" in output]
-    lines = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
-    start = next(number for number, line in enumerate(lines) if set("".join(line)) == {"-"})
-    return {
-        f"{name}#{n}": np.array([number(cell) for cell in row]) for n, (name, *row) in enumerate(lines[start + 1 :])
-    }
+    numbered = enumerate(rows(shown(chapter, name)))
+    return {f"{first}#{n}": np.array([number(cell) for cell in others]) for n, (first, *others) in numbered}
 
 
 def number(cell: str) -> float:
     try:
-        return float(cell.rstrip("*"))
+        return float(cell)
     except ValueError:
         return np.nan
 
 
 def columns(chapter: str, name: str) -> np.ndarray:
-    rows = [row for row in table(chapter, name).values() if len(row)]
-    return np.array(rows).T
+    return np.array([row for row in table(chapter, name).values() if len(row)]).T
 
 
 def row(chapter: str, name: str, start: str) -> np.ndarray:
