@@ -161,6 +161,8 @@ class Function(Exercise):
         for mistake in self.mistakes:
             if all_same(results, cases, mistake.answer, self.tolerance):
                 return Outcome(False, mistake.message)
+        if (two := self._mistake_beside_overflow(results, expected, cases)) is not None:
+            return Outcome(False, two)
         number, words = wrong
         given = results[number]
         if same(given, given, 0) and not all_same([given], [cases[number]], answer, self.tolerance):
@@ -169,6 +171,23 @@ class Function(Exercise):
         alone = sum(not same(*pair, self.tolerance) for pair in zip(results, expected, strict=True)) == 1 < len(cases)
         only = " (the only one that is wrong)" if alone else ""
         return Outcome(False, ended(f"case {number + 1} of {len(cases)}{only}, {described(cases[number])}: {words}"))
+
+    def _mistake_beside_overflow(
+        self, results: Sequence[Any], expected: Sequence[Any], cases: Sequence[tuple[Any, ...]]
+    ) -> str | None:
+        """Name a mistake that all results have but those with nan or infinity, which hide it: two slips at once."""
+        pairs = enumerate(zip(results, expected, strict=True))
+        kept = [number for number, (given, right) in pairs if finite(given) or not finite(right)]
+        if not 1 < len(kept) < len(cases):
+            return None
+        some, those = [results[number] for number in kept], [cases[number] for number in kept]
+        if first_difference(some, [expected[number] for number in kept], self.tolerance) is None:
+            return None
+        other = next(number for number in range(len(cases)) if number not in kept)
+        for mistake in self.mistakes:
+            if all_same(some, those, mistake.answer, self.tolerance):
+                return f"{mistake.message} And case {other + 1}, {described(cases[other])}, gives nan or infinity."
+        return None
 
     def _judge_gradient(
         self, answer: Callable[..., Any], results: Sequence[Any], cases: Sequence[tuple[Any, ...]]
@@ -226,6 +245,17 @@ def called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     if fingerprint(mine) != before:
         raise Escape("the function changes its own argument: work on a copy")
     return answer
+
+
+def finite(given: Any) -> bool:
+    """Whether a result has neither nan nor infinity in it; what is no number has none."""
+    if isinstance(given, (tuple, list)):
+        return all(finite(part) for part in given)
+    try:
+        found = as_array(given)
+    except Escape:
+        return True
+    return found.dtype.kind not in "fc" or bool(np.isfinite(found).all())
 
 
 def line_of(function: Callable[..., Any], error: BaseException) -> str:

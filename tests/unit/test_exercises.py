@@ -9,9 +9,11 @@ import os
 import time
 from dataclasses import replace
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 
 from medclipsam_utils.exercises import (
     Function,
@@ -305,3 +307,26 @@ def test_the_gradient_of_every_tensor_is_judged():
     dhn_nce = EXERCISES["03.4"].solution
     outcome = check("03.4", lambda images, texts, *settings: dhn_nce(images, texts.detach(), *settings))
     assert not outcome.solved and "gradient" in outcome.message
+
+
+def test_two_slips_at_once_are_both_told():
+    def forgets_a_class_and_the_edge(probability):
+        with np.errstate(all="ignore"):
+            return -probability * np.log2(probability)
+
+    outcome = check("08.3", forgets_a_class_and_the_edge)
+    (one_class,) = [m for m in EXERCISES["08.3"].mistakes if "one class" in m.message or "released" in m.message]
+    assert outcome.message.startswith(one_class.message) and outcome.message.endswith("gives nan or infinity.")
+
+
+def test_exit_in_a_notebook_ends_neither_the_check_nor_the_kernel():
+    """There it is an object of the shell, which raises nothing and stops the kernel a moment later."""
+    source = (
+        "import time\nfrom medclipsam_utils.exercises import check\n\n\n"
+        "def leave(*arguments):\n    exit()\n\n\nprint(check('00.2', leave))"
+    )
+    cells = [nbformat.v4.new_code_cell(source), nbformat.v4.new_code_cell("time.sleep(0.5)\nprint('still here')")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, extra_arguments=["--IPKernelApp.log_level=40"]).execute()
+    said = [output.text for cell in notebook.cells for output in cell.outputs]
+    assert "it tried to end Python itself" in said[0] and said[1] == "still here\n"
