@@ -135,6 +135,9 @@ def kappa_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         chance = sum((both == label).mean() ** 2 for label in np.unique(both))
         return float(((a == b).mean() - chance) / (1 - chance))
 
+    def of_one(mine: np.ndarray) -> float:
+        return float(sum((mine == label).mean() ** 2 for label in np.unique(mine)))
+
     def even(a: np.ndarray, b: np.ndarray) -> float:
         chance = 1 / len(np.unique([a, b]))
         return float(((a == b).mean() - chance) / (1 - chance))
@@ -149,6 +152,14 @@ def kappa_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         ),
         Mistake("divide by what is left above chance, 1 minus the expected agreement.", difference),
         Mistake("each rater has their own shares of the labels; yours are of both together.", pooled),
+        Mistake(
+            "chance multiplies the shares of one rater with those of the other; yours has the first rater's twice.",
+            lambda a, b: ((a == b).mean() - of_one(a)) / (1 - of_one(a)),
+        ),
+        Mistake(
+            "chance multiplies the shares of one rater with those of the other; yours has the second rater's twice.",
+            lambda a, b: ((a == b).mean() - of_one(b)) / (1 - of_one(b)),
+        ),
         Mistake("by chance, raters do not use all labels equally often: multiply their own shares.", even),
         Mistake("two raters who only ever use the same label agree: 1, not 0 / 0.", lambda a, b: float("nan")),
         Mistake("two raters who only ever use the same label agree: 1, not 0.", lambda a, b: 0.0),
