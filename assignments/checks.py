@@ -52,6 +52,9 @@ class StandInPredictor:
         self.field, self.scores = np.asarray(field, float), np.asarray(scores, float)
         self._shape: tuple[int, ...] | None = None
 
+    def __repr__(self) -> str:
+        return "a stand-in predictor"
+
     def set_image(self, image: np.ndarray) -> None:
         """Take an image, uint8 [H, W, 3]."""
         if np.ndim(image) != 3 or np.shape(image)[2] != 3 or np.asarray(image).dtype != np.uint8:
@@ -273,7 +276,7 @@ def judge(results: Sequence[dict[str, Any]], record: dict[str, Any]) -> list[Cre
 
 def _difference(values: Sequence[Any], record: dict[str, Any], cases: Sequence[int]) -> str | None:
     """Name the mistake in some of the calls, if there is one."""
-    from medclipsam_utils.exercises.exercise import described, first_difference, same, slip_of_all
+    from medclipsam_utils.exercises.exercise import described, ended, first_difference, same, slip_of_all
 
     tolerance = record["tolerance"]
     given = [values[case] for case in cases]
@@ -281,16 +284,22 @@ def _difference(values: Sequence[Any], record: dict[str, Any], cases: Sequence[i
     wrong = first_difference(given, expected, tolerance)
     if wrong is None:
         return None
-    for mistake in record["mistakes"]:
-        theirs = [mistake["results"][case] for case in cases]
-        if all(
+
+    def agreeing(mistake: dict[str, Any]) -> list[bool]:
+        """Say for each call of the step whether the mistake gives the same answer."""
+        return [
             result is not None and same(mine, decode(result), tolerance)
-            for mine, result in zip(given, theirs, strict=True)
-        ):
-            return str(mistake["message"])
+            for mine, result in zip(values, mistake["results"], strict=True)
+        ]
+
+    # Where several mistakes explain this part, the one that explains most calls of the whole step is named.
+    alike = [(agreeing(mistake), mistake["message"]) for mistake in record["mistakes"]]
+    explaining = [(sum(agrees), message) for agrees, message in alike if all(agrees[case] for case in cases)]
+    if explaining:
+        return str(max(explaining, key=lambda found: found[0])[1])
     number, words = wrong
     words = (slip_of_all(given, expected, tolerance) if len(given) > 2 else None) or words
-    return f"{described(decode(record['calls'][cases[number]]))}: {words}."
+    return ended(f"{described(decode(record['calls'][cases[number]]))}: {words}")
 
 
 class Checks:

@@ -2,5 +2,5 @@
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  (nbgrader defines it)
 c.CourseDirectory.course_id = "medclipsam"
-c.ClearSolutions.code_stub = {"python": "..."}
+c.ClearSolutions.code_stub = {"python": "pass"}
 c.ClearSolutions.text_stub = "*Write here.*"

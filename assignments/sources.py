@@ -20,7 +20,7 @@ from .teacher import Teacher
 Notebook = dict[str, Any]
 
 #: What stands where a solution was.
-STUB = "..."
+STUB = "pass"
 
 _PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 

@@ -11,13 +11,6 @@ from medclipsam_utils.exercises import Mistake
 
 from ..steps import Arguments, Numbers, Part, Solution, Step
 
-
-def transition(generator: np.random.Generator, classes: int) -> np.ndarray:
-    """Give probabilities [C, C] that a label becomes another one; each row sums to 1."""
-    chance = generator.dirichlet(np.ones(classes), classes) * 0.4 + 0.6 * np.eye(classes)
-    return chance.round(3) + np.eye(classes) * (1 - chance.round(3).sum(1, keepdims=True))
-
-
 # --- uncertainty_parts
 
 
@@ -42,10 +35,17 @@ def uncertainty_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mista
         return entr(mean).sum(0), np.tensordot(w, each, 1), entr(mean).sum(0) - np.tensordot(w, each, 1)
 
     def undefined(p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(np.full(p.shape[2:], np.nan) for _ in range(3))
+        mean, each = np.tensordot(w / w.sum(), p, 1), -(p * np.log(p)).sum(1)
+        total, expected = -(mean * np.log(mean)).sum(0), np.tensordot(w / w.sum(), each, 1)
+        return total, expected, total - expected
+
+    def evenly(p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+        total, expected = solution(p, w)[0], entr(p).sum(1).mean(0)
+        return total, expected, total - expected
 
     return (
         Mistake("the weights have to sum to 1: divide by their sum.", loose),
+        Mistake("the models' own entropies are averaged with the weights too.", evenly),
         Mistake("the weights are not used.", lambda p, w: solution(p, np.ones_like(w))),
         Mistake(
             "that is in bits; take the natural logarithm.",
@@ -145,7 +145,7 @@ def broken_cycles(generator: np.random.Generator) -> list[Arguments]:
                 ),
             )
         )
-    return cases
+    return [*cases, (np.array([1.0, 0.5, 0.5, 1.0, 0.25, 0.75, 0.75]),)]
 
 
 def snapshot_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
@@ -159,6 +159,10 @@ def snapshot_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
     return (
         Mistake("that is one step too late: the rate has risen again.", lambda r: solution(r) + 1),
         Mistake("the rate also rises during the warm-up, and no model is ready then.", rises),
+        Mistake(
+            "the rate has to fall into the step: lower than the one before, not equal.",
+            lambda r: np.flatnonzero((np.diff(r, prepend=-np.inf) <= 0) & (np.diff(r, append=np.inf) > 0)),
+        ),
         Mistake("the last step of all counts too, if the rate fell into it.", without_last),
         Mistake(
             "the last step of all counts only if the rate fell into it.",
@@ -203,7 +207,11 @@ def excess_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         Mistake(
             "you keep the most uncertain cases first; keep the least uncertain ones.", lambda e, u: solution(e, -u)
         ),
-        Mistake("that is the whole area; take off what an ordering by the errors themselves would have.", raw),
+        Mistake("that is the whole area; subtract what an ordering by the errors themselves would have.", raw),
+        Mistake(
+            "the mean errors are for your own order; the perfect order keeps the errors as they are.",
+            lambda e, u: raw(e, u) - area(np.sort([e[u == value].mean() for value in u])),
+        ),
         Mistake(
             "cases that are equally uncertain share their mean error; yours come in the order in which they are given.",
             by_order,

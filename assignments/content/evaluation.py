@@ -34,7 +34,11 @@ def mask_pairs(generator: np.random.Generator) -> list[tuple[np.ndarray, np.ndar
 def square_pixels(generator: np.random.Generator) -> list[Arguments]:
     squares = np.zeros((2, 12, 12), bool)
     squares[0, 2:8, 2:8] = squares[1, 4:9, 3:8] = True
-    pairs = [(*squares,), *mask_pairs(generator)]
+    full = np.zeros((21, 21), bool)
+    full[2:19, 2:19] = True
+    core = outline(full)  # the rim of a square and its middle: pixels of one mask deep inside of the other
+    core[6:15, 6:15] = True
+    pairs = [(*squares,), (full, core), *mask_pairs(generator)]
     return [(first, second, (1.0, 1.0)) for first, second in pairs]
 
 
@@ -67,6 +71,15 @@ def distance_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
     def both(a: np.ndarray, b: np.ndarray, s: Sequence[float], p: float = percent, edge: Solution = outline) -> float:
         return max(np.percentile(distances(a, b, s, edge), p), np.percentile(distances(b, a, s, edge), p))
 
+    def to_mask(a: np.ndarray, b: np.ndarray, s: Sequence[float]) -> float:
+        if not (a.any() and b.any()):
+            return float(solution(a, b, s))
+        pairs = ((a, b), (b, a))
+        return max(
+            float(np.percentile(ndimage.distance_transform_edt(~other, sampling=s)[outline(mine)], percent))
+            for mine, other in pairs
+        )
+
     return (
         Mistake("the spacing is not used: distances are in mm.", lambda a, b, s: solution(a, b, (1.0, 1.0))),
         Mistake("the spacing is exchanged: it is (row, column).", lambda a, b, s: solution(a, b, s[::-1])),
@@ -91,6 +104,10 @@ def distance_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
             lambda a, b, s: both(a, b, s, edge=lambda m: m),
         ),
         Mistake(
+            "the distance is that to the outline of the other mask, also for a pixel that lies inside of it.",
+            to_mask,
+        ),
+        Mistake(
             "a pixel is on the outline if one of its four neighbours is outside; the diagonal ones do not count.",
             lambda a, b, s: both(a, b, s, edge=lambda m: outline(m, np.ones((3, 3)))),
         ),
@@ -105,7 +122,10 @@ def distance_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
 
 
 def overlapping(generator: np.random.Generator) -> list[Arguments]:
-    return [(*pair, width) for pair, width in zip(mask_pairs(generator), (1, 2, 3, 1, 2), strict=True)]
+    angle = np.zeros((24, 24), bool)
+    angle[2:22, 2:11] = angle[13:22, 2:22] = True
+    drawn = [(*pair, width) for pair, width in zip(mask_pairs(generator), (1, 2, 3, 1, 2), strict=True)]
+    return [(angle, np.roll(angle, 1, 1), 3), *drawn]
 
 
 def hardly_any(generator: np.random.Generator) -> list[Arguments]:
@@ -119,6 +139,9 @@ def boundary_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
         grown = np.pad(mask, 1) if padded else mask
         depth = ndimage.distance_transform_edt(grown)
         return mask & ((depth[1:-1, 1:-1] if padded else depth) <= width)
+
+    def rim(mask: np.ndarray, width: int) -> np.ndarray:
+        return mask & ~ndimage.binary_erosion(mask, iterations=width)
 
     def iou(first: np.ndarray, second: np.ndarray) -> float:
         return (first & second).sum() / max(1, (first | second).sum())
@@ -138,7 +161,14 @@ def boundary_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
             "a pixel whose distance is exactly the width belongs to the band.",
             lambda a, b, w: iou(band(a, w - 1e-9), band(b, w - 1e-9)),
         ),
-        Mistake("two masks without a pixel agree perfectly.", lambda a, b, w: 0.0),
+        Mistake(
+            "distances are straight lines; eroding takes off the steps along rows and columns.",
+            lambda a, b, w: iou(rim(a, w), rim(b, w)),
+        ),
+        Mistake(
+            "two masks without a pixel agree perfectly.",
+            lambda a, b, w: solution(a, b, w) if a.any() or b.any() else 0.0,
+        ),
     )
 
 
@@ -173,6 +203,10 @@ def interval_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
         total, count = sums(scores, groups)
         return np.percentile((total / count)[draws].mean(1), tails)
 
+    def once(scores: np.ndarray, groups: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        total, count = sums(scores, groups)
+        return np.percentile([total[np.unique(row)].sum() / count[np.unique(row)].sum() for row in draws], tails)
+
     def wide(scores: np.ndarray, groups: np.ndarray, draws: np.ndarray) -> np.ndarray:
         total, count = sums(scores, groups)
         return np.percentile(total[draws].sum(1) / count[draws].sum(1), (100 - confidence, confidence))
@@ -182,6 +216,7 @@ def interval_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
             "that draws single images; draw patients, each with all of their images.",
             lambda s, g, d: np.percentile(s[d].mean(1), tails),
         ),
+        Mistake("a patient who is drawn twice counts twice, with all of their images.", once),
         Mistake("that is a mean of the patients' means; each drawn image counts the same.", of_means),
         Mistake("what is outside of the interval is shared by its two sides: half of it on each.", wide),
         Mistake("the lower limit comes first.", lambda s, g, d: solution(s, g, d)[::-1]),
@@ -203,7 +238,13 @@ def two_methods(generator: np.random.Generator) -> list[Arguments]:
 def equal_methods(generator: np.random.Generator) -> list[Arguments]:
     same = generator.uniform(0.4, 0.9, 6)
     first, second = np.array([0.75, 0.5, 0.25]), np.array([0.5, 0.5, 0.5])
-    return [(same, same, generator.choice([-1, 1], (19, 6))), (first, second, generator.choice([-1, 1], (24, 3)))]
+    # Differences of tenths: half of all flips are as far from 0 as the observed signs, most of them but for rounding.
+    tenths = np.array([0.4, 0.6, 0.5, 0.8, 0.8, 0.8]), np.array([0.3, 0.7, 0.6, 0.7, 0.3, 0.7])
+    return [
+        (same, same, generator.choice([-1, 1], (19, 6))),
+        (first, second, generator.choice([-1, 1], (24, 3))),
+        (*tenths, generator.choice([-1, 1], (24, 6))),
+    ]
 
 
 def sign_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
@@ -228,6 +269,10 @@ def sign_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             lambda a, b, f: count(a, b, f, lambda m, s: abs(m) > abs(s) + 1e-9),
         ),
         Mistake(
+            "means that are equal but for rounding count as equal: allow 1e-9.",
+            lambda a, b, f: count(a, b, f, lambda m, s: abs(m) >= abs(s)),
+        ),
+        Mistake(
             "that is the share of the flips that are nearer to 0; those that are at least as far are asked for.",
             lambda a, b, f: 1 - solution(a, b, f),
         ),
@@ -248,6 +293,9 @@ def too_few(generator: np.random.Generator) -> list[Arguments]:
 def alarm_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
     rate = numbers["rate"]
 
+    def rank(scores: np.ndarray) -> int:
+        return math.ceil((len(scores) + 1) * (1 - rate) - 1e-9)
+
     def place(scores: np.ndarray, k: int) -> float:
         return float(np.sort(scores)[k - 1]) if k <= len(scores) else float("inf")
 
@@ -261,11 +309,17 @@ def alarm_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             lambda s: float(np.quantile(s, 1 - rate)),
         ),
         Mistake(
-            "that is the wrong end: present images have high scores.",
-            lambda s: place(-s, max(1, math.ceil((len(s) + 1) * (1 - rate) - 1e-9))) * -1,
+            "np.quantile counts the gaps between the scores, so that a share k/n lies between two of them; sort the "
+            "scores and take the k-th.",
+            lambda s: float(np.quantile(s, min(1.0, rank(s) / len(s)))) if rank(s) <= len(s) else float("inf"),
         ),
         Mistake(
-            "so few images cannot promise so few false alarms: the threshold is infinite.", lambda s: float(s.max())
+            "that is the wrong end: present images have high scores.",
+            lambda s: place(-s, max(1, rank(s))) * -1,
+        ),
+        Mistake(
+            "so few images cannot promise so few false alarms: the threshold is infinite.",
+            lambda s: place(s, min(rank(s), len(s))),
         ),
     )
 

@@ -31,7 +31,7 @@ def plain_captions(generator: np.random.Generator) -> list[Arguments]:
 
 
 def untidy_captions(generator: np.random.Generator) -> list[Arguments]:
-    cases = []
+    cases: list[Arguments] = [(["x ray", "xray", "X ray "],)]
     for size in (4, 7):
         captions = [str(word) for word in generator.choice(SENTENCES[:3], size)]
         captions[0], captions[1] = f" {captions[2].upper()}", f"{captions[2]}  "
@@ -55,7 +55,11 @@ def caption_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         ),
         Mistake("the positives are right, but each row has to sum to 1.", same_captions),
         Mistake("the whole matrix sums to 1; each row has to.", lambda c: same_captions(c) / same_captions(c).sum()),
-        Mistake("captions that differ only in capitals, or in blanks around them, are the same.", to_the_letter),
+        Mistake("captions that differ only in capitals, or in spaces around them, are the same.", to_the_letter),
+        Mistake(
+            "spaces inside a caption count: “x ray” and “xray” are two captions.",
+            lambda c: solution(["".join(caption.split()) for caption in c]),
+        ),
     )
 
 
@@ -91,6 +95,11 @@ def soft_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             rows, columns = e / e.sum(1, keepdims=True), e.T / e.T.sum(1, keepdims=True)
             return float(-((t * np.log(rows)).sum(1).mean() + (turned(t) * np.log(columns)).sum(1).mean()) / 2)
 
+    def padded(s: np.ndarray, t: np.ndarray, tau: float) -> float:
+        rows, columns = softmax(s / tau, axis=1), softmax(s.T / tau, axis=1)
+        halves = [(t * np.log(rows + 1e-12)).sum(1).mean(), (turned(t) * np.log(columns + 1e-12)).sum(1).mean()]
+        return float(-np.mean(halves))
+
     return (
         Mistake("the temperature is missing: divide the similarities by it.", lambda s, t, tau: solution(s, t, 1.0)),
         Mistake("you multiply by the temperature; divide by it.", lambda s, t, tau: solution(s, t, 1 / tau)),
@@ -110,7 +119,12 @@ def soft_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             "from texts to images, the targets have to be transposed as the similarities are.",
             lambda s, t, tau: (half(s, t, tau) + half(s.T, t, tau)) / 2,
         ),
-        Mistake("the exponentials overflow: take the largest of a row away before np.exp.", overflowing),
+        Mistake("the exponentials overflow: subtract the largest of a row before np.exp.", overflowing),
+        Mistake(
+            "a small number inside the logarithm bends it: where p underflows to 0, write log p without p, as the "
+            "logit minus the logarithm of the sum.",
+            padded,
+        ),
     )
 
 
@@ -120,7 +134,7 @@ def gradient_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
         Mistake("a factor 1/τ is missing: s is divided by τ first.", lambda s, t, tau: tau * solution(s, t, tau)),
         Mistake("a factor 1/B is missing: the loss is a mean.", lambda s, t, tau: len(s) * solution(s, t, tau)),
         Mistake(
-            "that is what the softmax gives; what the targets ask for has to be taken off.",
+            "that is what the softmax gives; what the targets ask for has to be subtracted.",
             lambda s, t, tau: softmax(s / tau, axis=1) / (len(s) * tau),
         ),
         Mistake(
@@ -157,33 +171,49 @@ def debiased(
     tau: float,
     prior: float,
     *,
-    floor: bool = True,
+    floor: str = "cosine",
     own: bool = False,
     share: bool = True,
-    count: int = -1,
+    count: int | None = -1,
 ) -> np.ndarray:
-    """The loss with its slips: without the floor, with the positive among the negatives, not divided by 1 - prior."""
+    """The loss with its slips: another floor, the positive among the negatives, not divided by 1 - prior.
+
+    ``count`` is added to the number of texts for the number of negatives; None takes a single one.
+    """
     e, size = np.exp(s / tau), len(s)
     positive = np.diag(e)
     mean = e.mean(1) if own else (e.sum(1) - positive) / (size - 1)
     estimate = (mean - prior * positive) / ((1 - prior) if share else 1)
-    estimate = np.maximum(estimate, np.exp(-1 / tau)) if floor else estimate
+    least = {"none": -np.inf, "zero": 0.0, "cosine": np.exp(-1 / tau)}[floor]
     with np.errstate(all="ignore"):
-        return -np.log(positive / (positive + (size + count) * estimate))
+        negatives = (1 if count is None else size + count) * np.maximum(estimate, least)
+        return -np.log(positive / (positive + negatives))
 
 
 def debiased_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
     return (
         Mistake(
             "the estimate of the true negatives has a floor, exp(-1/τ), which is missing.",
-            lambda s, tau, prior: debiased(s, tau, prior, floor=False),
+            lambda s, tau, prior: debiased(s, tau, prior, floor="none"),
+        ),
+        Mistake(
+            "the floor is exp(-1/τ), the least that e can be, and not 0.",
+            lambda s, tau, prior: debiased(s, tau, prior, floor="zero"),
+        ),
+        Mistake(
+            "the negatives of an image are the other texts of its row; yours are those of its column.",
+            lambda s, tau, prior: solution(s.T, tau, prior),
+        ),
+        Mistake(
+            "there are B - 1 negatives, and their mean stands for one of them: a factor B - 1 is missing.",
+            lambda s, tau, prior: debiased(s, tau, prior, count=None),
         ),
         Mistake(
             "the mean over the negatives leaves the pair itself out.",
             lambda s, tau, prior: debiased(s, tau, prior, own=True),
         ),
         Mistake(
-            "after taking the false negatives off, divide by the share of the true ones, 1 - prior.",
+            "after subtracting the false negatives, divide by the share of the true ones, 1 - prior.",
             lambda s, tau, prior: debiased(s, tau, prior, share=False),
         ),
         Mistake("there are B - 1 negatives, not B.", lambda s, tau, prior: debiased(s, tau, prior, count=0)),
@@ -203,7 +233,9 @@ def ranks(generator: np.random.Generator) -> list[Arguments]:
 
 
 def tied_ranks(generator: np.random.Generator) -> list[Arguments]:
-    by_hand = [(np.zeros((4, 4)), 1), (np.zeros((4, 4)), 9)]
+    behind_one = np.eye(4)
+    behind_one[0] = (1, 2, 1, 1)
+    by_hand = [(np.zeros((4, 4)), 1), (np.zeros((4, 4)), 9), (behind_one, 2)]
     return by_hand + [
         (generator.integers(0, 4, (size, size)).astype(float), k) for size, k in ((6, 1), (9, 2), (12, 3))
     ]
@@ -227,6 +259,11 @@ def recall_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             "ties are always decided against the right text; they should be decided by chance.",
             lambda s, k: ((s >= own(s)).sum(1) <= k).mean(),
         ),
+        Mistake(
+            "an image whose own text is surely among the first k counts 1, one that surely is not counts 0; between "
+            "them it is (k - m)/n, not k/n.",
+            lambda s, k: (((s > own(s)).sum(1) < k) * np.minimum(k / (s == own(s)).sum(1), 1)).mean(),
+        ),
         Mistake("ties are decided by the order of the texts, so that a shuffled batch gets another score.", by_order),
         Mistake(
             "that searches images for a text; for each image, the texts are ranked.", lambda s, k: solution(s.T, k)
@@ -248,7 +285,7 @@ STEPS: tuple[Step, ...] = (
     Step("soft_gradient", (Part("random batches", 3, soft_batches),), gradient_mistakes),
     Step(
         "debiased_loss",
-        (Part("weak positives", 3, debiased_batches), Part("where the floor holds", 2, floored_batches)),
+        (Part("above the floor", 3, debiased_batches), Part("at the floor", 2, floored_batches)),
         debiased_mistakes,
     ),
     Step(

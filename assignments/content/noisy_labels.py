@@ -29,11 +29,17 @@ def spoiled(generator: np.random.Generator, classes: int) -> list[Arguments]:
 
 def two_classes(generator: np.random.Generator) -> list[Arguments]:
     by_hand = (np.array([[0, 0, 1, 1]]), np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([[0.7, 0.8, 0.4, 0.6]]))
-    return [by_hand, *spoiled(generator, 2)]
+    exactly = (np.array([[0, 1, 0]]), np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([[0.75, 0.5, 0.25]]))
+    return [by_hand, exactly, *spoiled(generator, 2)]
 
 
 def more_classes(generator: np.random.Generator) -> list[Arguments]:
-    return [*spoiled(generator, 3), *spoiled(generator, 4)]
+    rounded = np.full((3, 3), 1 / 3) - 1e-6  # rows whose sums stay below the largest random number
+    return [
+        *spoiled(generator, 3),
+        *spoiled(generator, 4),
+        (np.array([[0, 1, 2]]), rounded, np.full((1, 3), 0.9999999)),
+    ]
 
 
 def spoil_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
@@ -43,7 +49,22 @@ def spoil_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
     def off(labels: np.ndarray, chance: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         return np.minimum(solution(labels, chance, uniform) + 1, len(chance) - 1)
 
+    def first_above(sums: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        return (sums > uniform[..., None]).argmax(-1)
+
     return (
+        Mistake(
+            "where the running sum never gets above u, the last label is written; np.argmax of nothing but False is 0.",
+            lambda y, t, u: first_above(t.cumsum(1)[y], u),
+        ),
+        Mistake(
+            "the running sum has to be above u; where it is exactly u, the next label is written.",
+            lambda y, t, u: np.minimum((t.cumsum(1)[y] < u[..., None]).sum(-1), len(t) - 1),
+        ),
+        Mistake(
+            "that compares u with each probability by itself; sum them up along the row first.",
+            lambda y, t, u: first_above(t[y], u),
+        ),
         Mistake(
             "rows and columns of the matrix are exchanged: row c says what becomes of label c.",
             lambda y, t, u: solution(y, (t.T / t.T.sum(1, keepdims=True)), u),
@@ -99,6 +120,10 @@ def loss_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             lambda p, y, t: plain(p @ t.T, y, t),
         ),
         Mistake("that corrects the losses by the inverse; correct the probabilities by the matrix itself.", backward),
+        Mistake(
+            "that mixes logarithms; mix the probabilities first, and take the logarithm of the mixture.",
+            lambda p, y, t: float((-np.log(np.maximum(p, 1e-12)) @ t)[np.arange(len(y)), y].mean()),
+        ),
         Mistake("that is the sum; the mean over the pixels is asked for.", lambda p, y, t: len(y) * solution(p, y, t)),
         Mistake("the logarithm of 0 is not finite: no probability below 1e-12 goes into it.", open_end),
     )
@@ -121,7 +146,7 @@ def two_labels(generator: np.random.Generator) -> list[Arguments]:
 
 
 def many_labels(generator: np.random.Generator) -> list[Arguments]:
-    return [*raters(generator, (0, 1, 2)), *raters(generator, (1, 3, 7, 8))]
+    return [*raters(generator, (0, 1, 2)), *raters(generator, (-1, 3, 7, 8))]
 
 
 def one_label(generator: np.random.Generator) -> list[Arguments]:
@@ -142,12 +167,16 @@ def kappa_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         chance = 1 / len(np.unique([a, b]))
         return float(((a == b).mean() - chance) / (1 - chance))
 
+    def counted(a: np.ndarray, b: np.ndarray) -> float:
+        chance = sum(float((a == c).mean() * (b == c).mean()) for c in range(int(max(a.max(), b.max())) + 1))
+        return 1.0 if chance == 1 else float(((a == b).mean() - chance) / (1 - chance))
+
     def difference(a: np.ndarray, b: np.ndarray) -> float:
         return float((a == b).mean() - sum((a == c).mean() * (b == c).mean() for c in np.unique([a, b])))
 
     return (
         Mistake(
-            "that is the share of pixels on which they agree; what chance would give has to be taken off.",
+            "that is the share of pixels on which they agree; what chance would give has to be subtracted.",
             lambda a, b: (a == b).mean(),
         ),
         Mistake("divide by what is left above chance, 1 minus the expected agreement.", difference),
@@ -161,8 +190,15 @@ def kappa_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             lambda a, b: ((a == b).mean() - of_one(b)) / (1 - of_one(b)),
         ),
         Mistake("by chance, raters do not use all labels equally often: multiply their own shares.", even),
-        Mistake("two raters who only ever use the same label agree: 1, not 0 / 0.", lambda a, b: float("nan")),
-        Mistake("two raters who only ever use the same label agree: 1, not 0.", lambda a, b: 0.0),
+        Mistake("labels may be any integers, also negative ones: np.unique finds those that there are.", counted),
+        Mistake(
+            "two raters who only ever use the same label agree: 1, not 0 / 0.",
+            lambda a, b: float("nan") if of_one(a) == of_one(b) == 1 else solution(a, b),
+        ),
+        Mistake(
+            "two raters who only ever use the same label agree: 1, not 0.",
+            lambda a, b: 0.0 if of_one(a) == of_one(b) == 1 else solution(a, b),
+        ),
     )
 
 

@@ -26,28 +26,42 @@ def blot(generator: np.random.Generator, height: int, width: int, level: float =
 def heat_maps(generator: np.random.Generator) -> list[Arguments]:
     by_hand = np.zeros((9, 12))
     by_hand[2:5, 4:10] = 1
+    even = np.ones((40, 20))  # a whole number of lines has exactly what may be cut off
+    corner = np.zeros((46, 46))  # a hot pixel whose column and row are both cut off
+    corner[3:43, 3:43], corner[0, 0] = 1, 64
     spots = [generator.random(shape) ** 6 for shape in ((8, 8), (15, 9), (20, 31))]
-    return [(heat,) for heat in (by_hand, *spots)]
+    return [(heat,) for heat in (by_hand, even, corner, *spots)]
 
 
 def cold_maps(generator: np.random.Generator) -> list[Arguments]:
     return [(np.zeros(generator.integers(3, 40, 2)),) for _ in range(3)]
 
 
-def box_with(heat: np.ndarray, tail: float, last: int = 1) -> tuple[int, int, int, int]:
+def box_with(heat: np.ndarray, tail: float, last: int = 1, within: float = 1e-9) -> tuple[int, int, int, int]:
     if not heat.sum():
         return 0, 0, heat.shape[1], heat.shape[0]
-    sides = []
-    for line in (heat.sum(0), heat.sum(1)):
-        first = np.flatnonzero(line.cumsum() > tail * line.sum())[0]
-        end = np.flatnonzero(line[::-1].cumsum()[::-1] > tail * line.sum())[-1] + last
-        sides.append((int(first), int(end)))
-    (x0, x1), (y0, y1) = sides
+    x0, x1 = ends(heat.sum(0), tail + within, last)
+    y0, y1 = ends(heat.sum(1), tail + within, last)
     return x0, y0, x1, y1
+
+
+def ends(line: np.ndarray, tail: float, last: int = 1) -> tuple[int, int]:
+    shares = line / line.sum()
+    first = np.flatnonzero(shares.cumsum() > tail)[0]
+    end = np.flatnonzero(shares[::-1].cumsum()[::-1] > tail)[-1] + last
+    return int(first), int(end)
 
 
 def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
     tail = (1 - numbers["share"]) / 2
+
+    def columns_first(heat: np.ndarray) -> tuple[int, int, int, int]:
+        x0, _, x1, _ = solution(heat)
+        if not heat.sum():
+            return x0, 0, x1, len(heat)
+        y0, y1 = ends(heat[:, x0:x1].sum(1), tail + 1e-9)
+        return x0, y0, x1, y1
+
     return (
         Mistake(
             "rows and columns are exchanged: x runs over columns.", lambda h: tuple(np.array(solution(h))[[1, 0, 3, 2]])
@@ -61,6 +75,10 @@ def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             "the order is (x0, y0, x1, y1); yours is (x0, x1, y0, y1).",
             lambda h: tuple(np.array(solution(h))[[0, 2, 1, 3]]),
         ),
+        Mistake("the rows are summed over the whole map, not over the columns that were kept.", columns_first),
+        Mistake(
+            "what is cut off may have exactly that share: at most, up to 1e-9.", lambda h: box_with(h, tail, 1, -1e-9)
+        ),
         Mistake("that is the box around all heat; a share of it is to be cut away.", lambda h: box_with(h, 0)),
     )
 
@@ -69,7 +87,9 @@ def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
 
 
 def warm_scenes(generator: np.random.Generator) -> list[Arguments]:
-    cases = []
+    neighbours, corner = np.zeros((16, 18)), np.zeros((16, 18), bool)
+    neighbours[8, 8], neighbours[10, 10], neighbours[8, 14], corner[:3, :3] = 3, 2, 1, True
+    cases: list[Arguments] = [(neighbours, corner, 3, 2)]
     for height, width, gap, count in ((14, 17, 2, 3), (20, 26, 3, 5), (25, 18, 1, 6)):
         mask = np.zeros((height, width), bool)
         top, left = generator.integers(2, 7, 2)
@@ -84,13 +104,20 @@ def warm_scenes(generator: np.random.Generator) -> list[Arguments]:
 def little_room(generator: np.random.Generator) -> list[Arguments]:
     mask = np.ones((9, 12), bool)
     mask[:, 8:] = False
-    return [(generator.random((9, 12)), mask, 2, 20), (generator.random((9, 12)), np.ones((9, 12), bool), 1, 2)]
+    cold = np.zeros((9, 12))
+    cold[4, 10] = 1
+    return [
+        (cold, mask, 2, 20),
+        (generator.random((9, 12)), mask, 2, 20),
+        (generator.random((9, 12)), np.ones((9, 12), bool), 1, 2),
+    ]
 
 
 def no_target(generator: np.random.Generator) -> list[Arguments]:
     heat = generator.random((8, 9))
     heat[0, 0] = heat[0, -1] = heat[-1, 0] = 1 + generator.random()
-    return [(heat, np.zeros((8, 9), bool), 2, 4)]
+    even = np.zeros((6, 8))
+    return [(heat, np.zeros((8, 9), bool), 2, 4), (even, np.zeros((6, 8), bool), 2, 5)]
 
 
 def negatives(
@@ -103,17 +130,32 @@ def negatives(
     apart: bool = True,
     sign: int = 1,
     guard: bool = True,
+    metric: str = "straight",
+    strict: bool = False,
+    cold: bool = True,
+    last: bool = False,
 ) -> np.ndarray:
-    """The points as (row, column), with slips: near the target, near each other, the coldest ones."""
+    """The points as (row, column), with slips: near the target, near each other, the coldest ones.
+
+    ``metric`` is how far points close their neighbourhood; ``strict`` leaves those open that are exactly at the gap;
+    without ``cold`` it ends where the map is 0; ``last`` takes the last of equally hot pixels.
+    """
     distance = ndimage.distance_transform_edt(~mask) if mask.any() or not guard else np.full(mask.shape, np.inf)
     free = (distance > gap) if away else ~mask
     rows, columns = np.indices(mask.shape)
     found: list[tuple[Any, Any]] = []
-    while len(found) < count and free.any():
-        row, column = np.unravel_index(np.where(free, sign * heat, -np.inf).argmax(), mask.shape)
+    while len(found) < count and free.any() and (cold or heat[free].max() > 0):
+        hottest = np.flatnonzero(free & (sign * heat == (sign * heat)[free].max()))
+        row, column = np.unravel_index(hottest[-1 if last else 0], mask.shape)
         found.append((row, column))
-        near = (rows - row) ** 2 + (columns - column) ** 2 <= (gap**2 if apart else 0)
-        free = free & ~near
+        down, across = abs(rows - row), abs(columns - column)
+        away_by = {
+            "straight": np.hypot(down, across),
+            "square": np.maximum(down, across),
+            "blocks": down + across,
+        }[metric]
+        near = away_by < gap if strict else away_by <= (gap if apart else 0)
+        free = free & ~near & (away_by > 0)
     return np.array(found, int).reshape(-1, 2)
 
 
@@ -138,6 +180,26 @@ def point_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         ),
         Mistake(
             "those lie on the mask; negative points lie beside it.", lambda h, m, g, n: negatives(h, ~m, 0, n)[:, ::-1]
+        ),
+        Mistake(
+            "distances are straight lines: yours closes a square around each point.",
+            lambda *a: negatives(*a, metric="square")[:, ::-1],
+        ),
+        Mistake(
+            "distances are straight lines: yours counts the steps along rows and columns.",
+            lambda *a: negatives(*a, metric="blocks")[:, ::-1],
+        ),
+        Mistake(
+            "a pixel whose distance to a point is exactly the gap is closed as well.",
+            lambda *a: negatives(*a, strict=True)[:, ::-1],
+        ),
+        Mistake(
+            "a pixel of heat 0 can be a point too, as long as hotter ones are closed.",
+            lambda *a: negatives(*a, cold=False)[:, ::-1],
+        ),
+        Mistake(
+            "of equally hot pixels, the first in reading order is taken; yours takes the last.",
+            lambda *a: negatives(*a, last=True)[:, ::-1],
         ),
         Mistake("where no pixel is left, there are fewer points than asked for.", forced),
         Mistake(

@@ -11,16 +11,6 @@ from medclipsam_utils.exercises import Mistake
 
 from ..steps import Arguments, Numbers, Part, Solution, Step
 
-SENTENCES = (
-    "a benign tumour of the breast",
-    "a malignant tumour of the breast",
-    "a glioma",
-    "a meningioma",
-    "clear lungs",
-    "lungs with a nodule",
-)
-
-
 # --- open_within
 
 
@@ -48,14 +38,19 @@ def nats(share: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def opened(
-    gain: np.ndarray, value: np.ndarray, budget: float, total: Solution = np.sum, least: float = 0.0
+    gain: np.ndarray,
+    value: np.ndarray,
+    budget: float,
+    total: Solution = np.sum,
+    least: float = 0.0,
+    turned_round: bool = False,
 ) -> np.ndarray:
-    """The shares at the price where all that passes, summed up in some way, is the budget."""
+    """The shares at the price where all that passes, summed up in some way, is the budget, or wrongly bisected."""
     low, high = -12.0, 12.0
     for _ in range(80):
         middle = (low + high) / 2
         passes = total(nats(shares(gain, value, 10**middle, least), value))
-        low, high = (middle, high) if passes > budget else (low, middle)
+        low, high = (middle, high) if bool(passes > budget) != turned_round else (low, middle)
     return shares(gain, value, 10**high, least)
 
 
@@ -82,6 +77,18 @@ def opening_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             "where the gain is 0 or negative, the best share is 0: λ must not leave [0, 1).",
             lambda g, x, n: opened(g, x, n, least=-np.inf),
         ),
+        Mistake(
+            "all shares are 1: of the two roots take the one with the plus, because m = 1 - λ cannot be negative.",
+            lambda g, x, n: np.ones(g.shape),
+        ),
+        Mistake(
+            "the bisection runs the wrong way: where too much passes, the price has to rise.",
+            lambda g, x, n: opened(g, x, n, turned_round=True),
+        ),
+        Mistake(
+            "the sign of the gain is lost: a token that lowers the similarity should stay closed.",
+            lambda g, x, n: opened(abs(g), x, n),
+        ),
         Mistake("all tokens have the same share in yours; a token with a larger gain should be opened further.", alike),
         Mistake("that takes x for the gain, as chapter 4 does; the gain is given.", lambda g, x, n: opened(x, x, n)),
         Mistake("the budget is in nats, not in bits.", lambda g, x, n: opened(g, x, n * np.log(2))),
@@ -103,8 +110,10 @@ def patches(generator: np.random.Generator) -> list[Arguments]:
 
 
 def even_patches(generator: np.random.Generator) -> list[Arguments]:
-    token = generator.normal(size=5)
-    return [(np.tile(token, (12, 1)), generator.normal(size=5), generator.normal(size=(2, 5)), (3, 4))]
+    """Give the same patch everywhere, and then patches of the same direction, which are alike up to rounding."""
+    token, lengths = generator.normal(size=5), generator.uniform(0.5, 3, (12, 1))
+    asked = (generator.normal(size=5), generator.normal(size=(2, 5)), (3, 4))
+    return [(np.tile(token, (12, 1)), *asked), (token * lengths, *asked)]
 
 
 def patch_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
@@ -113,7 +122,8 @@ def patch_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
 
     def scaled(values: np.ndarray, percent: float) -> np.ndarray:
         low = np.percentile(values, percent)
-        return np.clip((values - low) / (values.max() - low), 0, 1)
+        with np.errstate(all="ignore"):
+            return np.clip((values - low) / (values.max() - low), 0, 1)
 
     def cosines(p: np.ndarray, t: np.ndarray, b: np.ndarray) -> np.ndarray:
         return unit(p) @ unit(t) - (unit(p) @ unit(b).T).mean(1)
@@ -129,7 +139,8 @@ def patch_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
             lambda p, t, b, g: scaled(cosines(p, t, b), percent).reshape(g[::-1]).T,
         ),
         Mistake(
-            "the mean cosine with the background texts has to be taken off.",
+            "from the cosine of each patch its own mean cosine with the background texts has to be subtracted; one "
+            "mean for all patches changes nothing.",
             lambda p, t, b, g: scaled(unit(p) @ unit(t), percent).reshape(g),
         ),
         Mistake(
@@ -142,7 +153,7 @@ def patch_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         ),
         Mistake(
             "a map that is the same everywhere says nothing: it should be 0, and yours divides by 0.",
-            lambda p, t, b, g: np.full(g, np.nan),
+            lambda p, t, b, g: scaled(cosines(p, t, b), percent).reshape(g),
         ),
     )
 
@@ -171,7 +182,7 @@ def single_peaks(generator: np.random.Generator) -> list[Arguments]:
 
 
 def several_peaks(generator: np.random.Generator) -> list[Arguments]:
-    """Give one image a call, with two to four peaks: one on the target, the others at random before and behind it."""
+    """Give one image a call, with two to four peaks: one on the target, the others at random; then two images."""
     cases = []
     for number in (2, 3, 4):
         masks, maps = np.zeros((1, 30, 30), bool), generator.random((1, 30, 30))
@@ -179,7 +190,7 @@ def several_peaks(generator: np.random.Generator) -> list[Arguments]:
         maps[0, 21, 11] = 2
         maps[0, generator.integers(0, 12, number - 1), generator.permutation(30)[: number - 1]] = 2
         cases.append((maps, masks))
-    return cases
+    return [*cases, tuple(np.concatenate(both) for both in zip(cases[0], cases[-1], strict=True))]
 
 
 def absent_targets(generator: np.random.Generator) -> list[Arguments]:
@@ -208,6 +219,14 @@ def pointing_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
         wide = np.stack([ndimage.distance_transform_cdt(~mask, "chessboard") <= radius for mask in masks])
         return pointing(maps, wide & masks.any(axis=(1, 2), keepdims=True), 0)
 
+    def pooled(maps: np.ndarray, masks: np.ndarray) -> float:
+        near = [
+            ndimage.distance_transform_edt(~mask)[heat == heat.max()] <= radius
+            for heat, mask in zip(maps, masks, strict=True)
+            if mask.any()
+        ]
+        return float(np.concatenate(near).mean()) if near else float("nan")
+
     return (
         Mistake(f"a peak at most {radius} pixels from the target counts as well.", lambda m, t: pointing(m, t, 0)),
         Mistake("a peak exactly at the radius counts.", lambda m, t: pointing(m, t, radius - 1e-9)),
@@ -216,10 +235,17 @@ def pointing_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]
             lambda m, t: pointing(m, t, radius, first=True),
         ),
         Mistake(
+            "each image counts once, by the share of its own peaks; yours counts all peaks of all images together.",
+            pooled,
+        ),
+        Mistake(
             "images without a target are left out; yours count as missed.",
             lambda m, t: pointing(m, t, radius, absent=False),
         ),
-        Mistake("the distance is measured along the straight line, not in steps of a chess king.", blocks),
+        Mistake(
+            "the distance is measured along the straight line, not as the larger of the steps along rows and columns.",
+            blocks,
+        ),
         Mistake("that is in percent; a fraction is asked for.", lambda m, t: 100 * solution(m, t)),
     )
 

@@ -209,6 +209,20 @@ def test_another_terms_numbers_are_wrong():
     assert lost == {"fused", "rates"}
 
 
+def test_the_mistake_that_explains_the_whole_step_is_named():
+    """Two mistakes explain the second part; the first of them would also have spoilt the first part."""
+    record = {
+        "tolerance": 1e-6,
+        "calls": [checks.encode((number,)) for number in (1, 2, 3)],
+        "expected": [1, 2, 3],
+        "mistakes": [{"message": "always 0.", "results": [0, 0, 0]}, {"message": "0 at three.", "results": [1, 2, 0]}],
+        "parts": [{"name": "few", "points": 1, "cases": [0, 1]}, {"name": "three", "points": 1, "cases": [2]}],
+    }
+    for given, named in (([1, 2, 0], ["all 2 calls are right.", "0 at three."]), ([0, 0, 0], ["always 0."] * 2)):
+        credits = checks.judge([{"value": value} for value in given], record)
+        assert [credit.message for credit in credits] == named
+
+
 def test_the_mistakes_of_the_invented_are_typical(all_records):
     for name, slips in SLIPS.items():
         steps = {step.function: step for step in ASSIGNMENTS[name].steps}

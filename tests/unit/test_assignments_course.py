@@ -34,7 +34,7 @@ from nbformat.v4 import new_output
 from traitlets.config import Config
 
 config = Config()
-config.ClearSolutions.code_stub = {"python": "..."}
+config.ClearSolutions.code_stub = {"python": "pass"}
 config.ClearSolutions.text_stub = "*Write here.*"
 found = {}
 for name in sys.argv[1:]:

@@ -231,6 +231,11 @@ def test_rows_for_columns_and_parts():
     assert "2 values are asked for" in difference(np.ones(3), parts, 1e-6)
 
 
+def test_a_zero_that_is_wrong_is_no_common_factor():
+    assert "same factor" not in difference(np.array([1, 1, 30, 19]), np.array([1, 0, 30, 19]), 1e-6)
+    assert "same factor" in difference(np.array([3, 0, 90, 57]), np.array([1, 0, 30, 19]), 1e-6)
+
+
 def test_a_number_gives_nothing_of_the_answer_away():
     text = difference(0.3, 0.25, 1e-6)
     assert text == "the value is not right"
