@@ -108,8 +108,9 @@ if [ -z "$quick" ]; then
     run measure.weak_nnunet --work "$work/weak_nnunet" --results "$results/weak_nnunet.json"
 fi
 
-# 20. Families of saliency on equal terms. About three quarters of an hour. Nothing of it is stored yet.
-run measure.families --work "$work/families" $quick
+# 20. Chapter 5: families of saliency on equal terms. Half an hour; leave the machine alone at its end, where maps are timed.
+#     writes medclipsam_utils/results/families.json
+run measure.families --work "$work/families" --results "$results/families.json" $quick
 
 # 21. Chapter 3: fine-tuning from captions alone, judged by words, maps and masks. About an hour.
 #     writes medclipsam_utils/results/chain.json

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+import json
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from medclipsam_utils import TASKS, Segmenter, dice, load_clip, load_sam
 from medclipsam_utils.saliency import best_dice
@@ -68,4 +71,32 @@ def test_a_small_run_agrees_with_the_package():
     assert found["best DSC"] == [pytest.approx(best_dice(answer.saliency, case.mask), abs=2e-3)]
     assert found["coverage, right"][0] > max(found["coverage, absent"][0], found["coverage, other organ"][0])
     lengths = {name: len(found[name]) for name in found if name not in ("settings", "tried")}
-    assert set(lengths.values()) == {1} and found["milliseconds"][0] > 0
+    assert set(lengths.values()) == {1}
+
+
+def test_settings_are_read_back_as_they_were_stored():
+    for family in FAMILIES:
+        for settings in family.settings():
+            stored = json.loads(json.dumps(asdict(replace(settings, zoom=True, margin=0.1))))
+            assert family.chosen(stored) == replace(settings, zoom=True, margin=0.1)
+
+
+def test_every_family_is_timed_on_one_core_and_in_turn(monkeypatch):
+    """A clock that counts its own readings: two for each map, so that each takes a tick."""
+    turns, ticks = [], itertools.count()
+    monkeypatch.setattr(families.time, "perf_counter", lambda: next(ticks) / 1000)
+    monkeypatch.setattr(families, "cases_of", lambda task, seeds: [SimpleNamespace(image=seed) for seed in seeds])
+    for family in FAMILIES:
+
+        def method(clip, images, text, name=family.name):
+            turns.append((name, images[0], torch.get_num_threads()))
+
+        chosen = SimpleNamespace(text_features=lambda *_: None, saliency=SimpleNamespace(method=method))
+        monkeypatch.setitem(BY_NAME, family.name, chosen)
+    monkeypatch.setattr(families.Family, "chosen", lambda self, stored: BY_NAME[self.name])
+    before = torch.get_num_threads()
+    found = families.paces({family.name: {task: {"settings": {}} for task in TASKS} for family in FAMILIES}, 3)
+    assert found == {family.name: {task: [1.0, 1.0, 1.0] for task in TASKS} for family in FAMILIES}
+    assert torch.get_num_threads() == before and {threads for *_, threads in turns} == {1}
+    assert [name for name, *_ in turns[: len(FAMILIES)]] == [family.name for family in FAMILIES]
+    assert len(turns) == len(TASKS) * 4 * len(FAMILIES)  # the first image twice
