@@ -179,7 +179,7 @@ EXERCISES: tuple[Exercise, ...] = (
         title="Holm's correction",
         difficulty=2,
         minutes=15,
-        purpose="who tries often finds something",
+        purpose="try often enough, and you will find something",
         hints=(
             "Begin with the smallest p-value. By how much is it multiplied, and the next one?",
             "np.argsort gives the order; np.maximum.accumulate keeps the largest so far; np.minimum or clip ends at 1.",

@@ -8,7 +8,7 @@
     answer = segmenter.segment(read_image("scan.dcm"), "brain tumour")
     answer.mask, answer.presence
 
-    segment_folder(segmenter, "scans", "masks", "brain tumour")  # goes on where it was interrupted
+    segment_folder(segmenter, "scans", "masks", "brain tumour")  # resumes where it was interrupted
 
 Section 3 of Koleilat et al. 2025, stage 2, is one function on one page,
 :func:`~medclipsam_utils.pipeline.method.segment`.

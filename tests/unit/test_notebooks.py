@@ -49,6 +49,16 @@ def test_the_first_cell_states_the_number_of_threads(name):
     assert not [cell for cell in others if "set_up(" in cell.source or "num_threads" in cell.source]
 
 
+def test_the_head_of_a_chapter_adds_up_the_minutes_of_its_exercises(name):
+    minutes = {"open": 0, "checked": 0}
+    for title, count in re.findall(r"\*\*Exercise ([^*]+)\*\* · [●○]+ · (\d+) minutes", prose(name)):
+        minutes["open" if "(open)" in title else "checked"] += int(count)
+    said = re.search(
+        r"\*\*Time\*\* \d+ minutes to read, (\d+) for the exercises and (\d+) for the open one,", prose(name)
+    )
+    assert said and [int(count) for count in said.groups()] == [minutes["checked"], minutes["open"]]
+
+
 def test_nobody_simulated_is_a_patient(name):
     """The word stands only where somebody real is meant."""
     meant = (
