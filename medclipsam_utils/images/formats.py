@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import struct
 from pathlib import Path
@@ -48,8 +49,15 @@ def sniff(path: Path) -> str:
     """
     if path.is_dir():
         raise image_error(path, "this is a folder", "Give one of the files in it")
-    if path.is_symlink() and not path.resolve().exists():
-        raise image_error(path, "this is a link to a file that is not there", "Copy the file itself")
+    if path.is_symlink():
+        try:
+            path.stat()
+        except FileNotFoundError:
+            raise image_error(path, "this is a link to a file that is not there", "Copy the file itself") from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise image_error(path, "this link leads back to itself", "Copy the file itself") from None
+            raise
     if path.exists() and not path.is_file():
         raise image_error(path, "this is not a regular file", "Copy the image to a file first")
     head, zipped = _head(path)

@@ -139,6 +139,8 @@ def _with_tifffile(path: Path, frame: int | None) -> Raster:
             if "not supported" not in str(error) and "imagecodecs" not in str(error):
                 raise
             raise _LeftToPillow(f"compressed with {tifffile.COMPRESSION(compression).name}") from error
+        if not stored.size:
+            raise image_error(path, "this TIFF page has no pixels", "The file is damaged: export it again, as PNG")
         axes = page.axes if stack is None else "YX"
         n_extra = page.samplesperpixel - (1 if photometric in (0, 1, 3) else 3)
         if axes not in ("YX", "YXS", "SYX") or n_extra > 1 or (n_extra and photometric < 2 and not page.extrasamples):

@@ -305,12 +305,10 @@ def test_folders_in_folders_deeper_than_python_calls(tmp_path, monkeypatch):
         os.chdir("a")
     Path("x.png").touch()
     os.chdir(tmp_path)
-    start = time.process_time()
     found = list_images(tmp_path).images
-    took = time.process_time() - start
     os.chdir("/".join(["a"] * 1200))  # pytest, too, calls itself to remove it
     os.remove("x.png")
     for _ in range(1200):
         os.chdir("..")
         os.rmdir("a")
-    assert [name.count("/") for name in found] == [1200] and took < 3
+    assert [name.count("/") for name in found] == [1200]
