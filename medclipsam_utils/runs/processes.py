@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import distributed
+
+#: Seconds in which the threads of a process group finish what they hold.
+MOMENT = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,17 @@ def joined(device: torch.device) -> Iterator[Processes]:
     try:
         yield here
         if not begun:
-            here.wait()  # until gloo's threads have let go of the last tensors: older torch may not end otherwise
+            here.wait()
     finally:
         if not begun:
-            distributed.destroy_process_group()
+            _part()
+
+
+def _part() -> None:
+    """Take the process group apart, when gloo's threads have let go of their last tensors.
+
+    For that they need the lock of the interpreter, which torch before 2.8 holds while it waits for these threads:
+    without the moment before, a run ends in a deadlock now and then (pull request 154976 of PyTorch).
+    """
+    time.sleep(MOMENT)
+    distributed.destroy_process_group()

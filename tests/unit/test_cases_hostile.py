@@ -22,12 +22,13 @@ import imagecodecs
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from test_cases_dicom import write as dicom
 from test_cases_images import F, H, as_voxels, chunk, jpeg, nifti, png, tiff
 
-from medclipsam_utils.images import read_image
+from medclipsam_utils.images import ImageError, read_image
 from medclipsam_utils.images.names import list_images
 from medclipsam_utils.metrics.folders import evaluate_masks
 from medclipsam_utils.models import ModelError, load_clip, load_sam
@@ -229,9 +230,15 @@ def test_a_bomb_among_masks_is_left_out(tmp_path, name):
     assert time.process_time() - start < 10  # most of it is the import of what measures surfaces
 
 
-def test_a_circle_of_directories_is_one_page(tmp_path):
+def test_a_circle_of_directories_is_one_page_or_none(tmp_path):
+    """Older versions of tifffile refuse the file."""
     in_a_circle(tmp_path / "a.tif")
-    image = read_image(tmp_path / "a.tif")
+    try:
+        image = read_image(tmp_path / "a.tif")
+    except ImageError as error:
+        assert "this TIFF file cannot be decoded (TiffFileError)" in str(error)
+        assert tifffile.__version__ < "2024"
+        return
     np.testing.assert_array_equal(image.pixels[..., 0], GREY)
     assert image.n_frames == 1
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import run_together
 from torch.nn import functional as F
 
 from medclipsam_utils.losses import (
@@ -22,6 +23,7 @@ from medclipsam_utils.losses import (
     ReleasedHNLoss,
     log_hardness_weights,
 )
+from medclipsam_utils.runs.processes import joined
 
 SWITCHES = {"InfoNCE": (False, 0.0), "DCL": (True, 0.0), "HN-NCE": (False, 0.15), "DHN-NCE": (True, 0.15)}
 ALL_LOSSES = (InfoNCELoss, DCLLoss, HNNCELoss, DHNNCELoss)
@@ -488,24 +490,21 @@ SHARED = {
 GROUPS = torch.tensor([0, 1, 2, 2, 3, 1, 2, 4])  # pairs of one group are on different ranks
 
 
-def _one_of_two(rank: int, folder: str, loss_name: str) -> None:
+def _one_of_two(folder: str, loss_name: str) -> None:
     """What one of two processes computes of a batch of 8, of which it has half."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    try:
+    with joined(torch.device("cpu")) as here:
         images, texts = embeddings(8)
-        half = slice(4 * rank, 4 * rank + 4)
+        half = slice(4 * here.rank, 4 * here.rank + 4)
         loss = SHARED[loss_name]().double()
         value, *gradients = measured(loss, images[half], texts[half], GROUPS[half])
-        torch.save([value, *(gradient / 2 for gradient in gradients), loss.log_temperature.grad], f"{folder}/{rank}.pt")
-        torch.distributed.barrier()  # gloo's threads let go of the tensors: older torch may end in a deadlock otherwise
-    finally:
-        torch.distributed.destroy_process_group()
+        parts = [value, *(gradient / 2 for gradient in gradients), loss.log_temperature.grad]
+        torch.save(parts, f"{folder}/{here.rank}.pt")
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 @pytest.mark.parametrize("loss_name", ["DHN-NCE", "HN-NCE", "masked", "soft"])
 def test_two_processes_give_the_loss_and_the_gradient_of_one(tmp_path: Path, loss_name):
-    torch.multiprocessing.start_processes(_one_of_two, (str(tmp_path), loss_name), nprocs=2, start_method="spawn")
+    run_together(2, _one_of_two, str(tmp_path), loss_name)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     loss = SHARED[loss_name]().double()
     value, *gradients = measured(loss, *embeddings(8), GROUPS)
