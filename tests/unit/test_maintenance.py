@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
@@ -115,3 +116,12 @@ class TestFindPython:
         result = find_python({"python3": 0, "old": 1}, PYTHON="old")
         assert result.returncode == 1 and result.stdout == "" and "PYTHON=old is no Python" in result.stderr
         assert find_python({"mine": 0}, PYTHON="mine").stdout == "mine\n"
+
+
+def test_an_embedded_picture_is_not_compared_even_where_it_looks_like_an_address():
+    rules = configparser.ConfigParser()
+    rules.read(ROOT / "tests" / "nbval_sanitize.cfg", encoding="utf-8")
+    output = '<img src="data:image/webp;base64,UklG0x1F/00xAB=="> at 0x7f39'
+    for section in rules.sections():
+        output = re.sub(rules[section]["regex"], rules[section]["replace"], output)
+    assert output == '<img src="EMBEDDED_PICTURE"> at MEMORY_ADDRESS'
