@@ -74,7 +74,7 @@ sphinx-test: browser
 $(LANES): $(VENV)/.installed
 	@bash .ci/lane $(@:-test=)
 
-test-all: test heavy-test $(LANES) ## the gate, the heavy unit tests and all lanes, more than an hour
+test-all: test heavy-test $(LANES) ## the gate, the heavy unit tests and all lanes, an hour and a half; with -k it goes on after one that fails
 
 # The mark .installing tells that an installation was interrupted; a half-installed environment is made anew.
 # What pip had downloaded comes from pip's own cache then.
