@@ -56,8 +56,8 @@ CLAIMS = [
         ),
     ),
     (
-        "All differences are below one point. Over other pairs, those of DHN-NCE and DCL to InfoNCE could just as well "
-        "be zero; that of HN-NCE is barely beyond chance, one of three comparisons.",
+        "All differences are below one point. Over other pairs, the differences of DHN-NCE and DCL from InfoNCE could "
+        "just as well be zero; that of HN-NCE is barely beyond chance, one of three comparisons.",
         lambda: (
             np.ptp([np.mean(arm(loss)["image_to_text_hits"]) for loss in FAMILY]) < 0.01
             and not any(told_apart(difference(arm(loss), arm("InfoNCELoss"))) for loss in ("DHNNCELoss", "DCLLoss"))
@@ -104,7 +104,7 @@ CLAIMS = [
         ),
     ),
     (
-        "At $\\tau = 0.1$ more than two thirds of the push land on false negatives whatever $\\beta$ is",
+        "At $\\tau = 0.1$ more than two thirds of the push lands on false negatives whatever $\\beta$ is",
         lambda: min(numbers("push-on-false-table")[0]) > 2 / 3,
     ),
     (
