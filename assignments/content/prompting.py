@@ -37,11 +37,11 @@ def cold_maps(generator: np.random.Generator) -> list[Arguments]:
     return [(np.zeros(generator.integers(3, 40, 2)),) for _ in range(3)]
 
 
-def box_with(heat: np.ndarray, tail: float, last: int = 1, within: float = 1e-9) -> tuple[int, int, int, int]:
+def box_with(heat: np.ndarray, tail: float, last: int = 1) -> tuple[int, int, int, int]:
     if not heat.sum():
         return 0, 0, heat.shape[1], heat.shape[0]
-    x0, x1 = ends(heat.sum(0), tail + within, last)
-    y0, y1 = ends(heat.sum(1), tail + within, last)
+    x0, x1 = ends(heat.sum(0), tail, last)
+    y0, y1 = ends(heat.sum(1), tail, last)
     return x0, y0, x1, y1
 
 
@@ -53,13 +53,13 @@ def ends(line: np.ndarray, tail: float, last: int = 1) -> tuple[int, int]:
 
 
 def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
-    tail = (1 - numbers["share"]) / 2
+    tail, rounding = (1 - numbers["share"]) / 2, 1e-9
 
     def columns_first(heat: np.ndarray) -> tuple[int, int, int, int]:
         x0, _, x1, _ = solution(heat)
         if not heat.sum():
             return x0, 0, x1, len(heat)
-        y0, y1 = ends(heat[:, x0:x1].sum(1), tail + 1e-9)
+        y0, y1 = ends(heat[:, x0:x1].sum(1), tail + rounding)
         return x0, y0, x1, y1
 
     return (
@@ -68,16 +68,19 @@ def box_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         ),
         Mistake(
             "x1 and y1 are one after the last column and row, so that heat[y0:y1, x0:x1] is the box.",
-            lambda h: box_with(h, tail, 0),
+            lambda h: box_with(h, tail + rounding, 0),
         ),
-        Mistake("what is cut away is shared by the two sides: half of it on each.", lambda h: box_with(h, 2 * tail)),
+        Mistake(
+            "what is cut away is shared by the two sides: half of it on each.",
+            lambda h: box_with(h, 2 * tail + rounding),
+        ),
         Mistake(
             "the order is (x0, y0, x1, y1); yours is (x0, x1, y0, y1).",
             lambda h: tuple(np.array(solution(h))[[0, 2, 1, 3]]),
         ),
         Mistake("the rows are summed over the whole map, not over the columns that were kept.", columns_first),
         Mistake(
-            "what is cut off may have exactly that share: at most, up to 1e-9.", lambda h: box_with(h, tail, 1, -1e-9)
+            "what is cut off may have exactly that share: at most, up to 1e-9.", lambda h: box_with(h, tail - rounding)
         ),
         Mistake("that is the box around all heat; a share of it is to be cut away.", lambda h: box_with(h, 0)),
     )
@@ -130,14 +133,14 @@ def negatives(
     apart: bool = True,
     sign: int = 1,
     guard: bool = True,
-    metric: str = "straight",
+    far: Solution = np.hypot,
     strict: bool = False,
     cold: bool = True,
     last: bool = False,
 ) -> np.ndarray:
     """The points as (row, column), with slips: near the target, near each other, the coldest ones.
 
-    ``metric`` is how far points close their neighbourhood; ``strict`` leaves those open that are exactly at the gap;
+    ``far`` makes a distance of steps along rows and columns; ``strict`` leaves pixels open that are exactly at the gap;
     without ``cold`` it ends where the map is 0; ``last`` takes the last of equally hot pixels.
     """
     distance = ndimage.distance_transform_edt(~mask) if mask.any() or not guard else np.full(mask.shape, np.inf)
@@ -148,12 +151,7 @@ def negatives(
         hottest = np.flatnonzero(free & (sign * heat == (sign * heat)[free].max()))
         row, column = np.unravel_index(hottest[-1 if last else 0], mask.shape)
         found.append((row, column))
-        down, across = abs(rows - row), abs(columns - column)
-        away_by = {
-            "straight": np.hypot(down, across),
-            "square": np.maximum(down, across),
-            "blocks": down + across,
-        }[metric]
+        away_by = far(abs(rows - row), abs(columns - column))
         near = away_by < gap if strict else away_by <= (gap if apart else 0)
         free = free & ~near & (away_by > 0)
     return np.array(found, int).reshape(-1, 2)
@@ -164,47 +162,50 @@ def point_mistakes(solution: Solution, numbers: Numbers) -> Sequence[Mistake]:
         points = solution(heat, mask, gap, count)
         return np.concatenate([points, np.repeat(points[-1:], count - len(points), 0)])
 
+    def slip(**made: Any) -> Solution:
+        return lambda *scene: negatives(*scene, **made)[:, ::-1]
+
     return (
         Mistake("these are (row, column); SAM takes (x, y).", lambda *a: solution(*a)[:, ::-1]),
         Mistake(
             "a point nearer than the gap to the mask may well lie on the target, whose mask is only coarse.",
-            lambda *a: negatives(*a, away=False)[:, ::-1],
+            slip(away=False),
         ),
         Mistake(
             "your points sit side by side on the same hot spot: after each choice, its neighbourhood is closed.",
-            lambda *a: negatives(*a, apart=False)[:, ::-1],
+            slip(apart=False),
         ),
         Mistake(
             "those are the coldest pixels, where nobody would look for the target; take the hottest ones.",
-            lambda *a: negatives(*a, sign=-1)[:, ::-1],
+            slip(sign=-1),
         ),
         Mistake(
             "those lie on the mask; negative points lie beside it.", lambda h, m, g, n: negatives(h, ~m, 0, n)[:, ::-1]
         ),
         Mistake(
             "distances are straight lines: yours closes a square around each point.",
-            lambda *a: negatives(*a, metric="square")[:, ::-1],
+            slip(far=np.maximum),
         ),
         Mistake(
             "distances are straight lines: yours counts the steps along rows and columns.",
-            lambda *a: negatives(*a, metric="blocks")[:, ::-1],
+            slip(far=np.add),
         ),
         Mistake(
             "a pixel whose distance to a point is exactly the gap is closed as well.",
-            lambda *a: negatives(*a, strict=True)[:, ::-1],
+            slip(strict=True),
         ),
         Mistake(
             "a pixel of heat 0 can be a point too, as long as hotter ones are closed.",
-            lambda *a: negatives(*a, cold=False)[:, ::-1],
+            slip(cold=False),
         ),
         Mistake(
             "of equally hot pixels, the first in reading order is taken; yours takes the last.",
-            lambda *a: negatives(*a, last=True)[:, ::-1],
+            slip(last=True),
         ),
         Mistake("where no pixel is left, there are fewer points than asked for.", forced),
         Mistake(
             "without any pixel in the mask, every pixel is far from it; scipy's distance is of no use then.",
-            lambda *a: negatives(*a, guard=False)[:, ::-1],
+            slip(guard=False),
         ),
     )
 

@@ -64,6 +64,11 @@ class Interval:
         estimate, low, high = (f"{100 * value:.{digits}f}" for value in (self.estimate, self.low, self.high))
         return f"{estimate} % [{low}, {high}]"
 
+    def brief(self, digits: int = 0, scale: float = 100) -> str:
+        """Write estimate and interval where a header names the unit, without scale in percent: ``"82 [78, 85]"``."""
+        estimate, low, high = (f"{scale * value:.{digits}f}" for value in (self.estimate, self.low, self.high))
+        return f"{estimate} [{low}, {high}]"
+
 
 def paired_test(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> PairedTest:
     """Run a two-sided paired t-test: do two methods score differently on the same images?

@@ -312,10 +312,14 @@ def test_folders_in_folders_deeper_than_python_calls(tmp_path, monkeypatch):
         os.chdir("a")
     Path("x.png").touch()
     os.chdir(tmp_path)
-    found = list_images(tmp_path).images
+    asked, listdir = [], os.listdir
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda folder: asked.append(folder) or listdir(folder))
+        found = list_images(tmp_path).images
     os.chdir("/".join(["a"] * 1200))  # pytest, too, calls itself to remove it
     os.remove("x.png")
     for _ in range(1200):
         os.chdir("..")
         os.rmdir("a")
     assert [name.count("/") for name in found] == [1200]
+    assert len(asked) == 1201  # each folder once, however deep it lies

@@ -613,6 +613,8 @@ def test_a_test_and_an_interval_in_words():
     assert PairedTest(0, 0, 0, 0, 0.00099, 10).chance == "p < 0.001"
     assert PairedTest(0, 0, 0, 0, 0.001, 10).chance == "p = 0.001"
     assert Interval(0.8181, 0.78, 0.9).in_percent() == "81.8 % [78.0, 90.0]"
+    assert Interval(0.8181, 0.78, 0.9).brief() == "82 [78, 90]"
+    assert Interval(-0.25, -0.5, 0).brief(2, scale=1) == "-0.25 [-0.50, 0.00]"
 
 
 class TestNegation:
