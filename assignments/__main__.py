@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             grades, protection = grade_class(found, teacher)
             projects = {student: CAPSTONE in files for student, files in found.items()}
             table = write_reports(given.out, grades, projects, teacher, protection)
-            print(f"wrote {table} and a report for each of {len(grades)} students, on {len(NAMES)} assignments")
+            print(f"wrote {table} and a report for each student ({len(grades)}), on {len(NAMES)} assignments")
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
